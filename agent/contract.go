@@ -1,0 +1,45 @@
+package agent
+
+import (
+	"context"
+
+	"github.com/edgeswarm/edgeswarm/api"
+)
+
+// Images makes a task's image complete on this board. Implemented by image.Store.
+type Images interface {
+	// Ensure fetches what is missing of the image for this board's platform:
+	// from neighbours first, and returns the digest of the manifest to run. It
+	// returns an *api.Error: Unavailable if a later try may do better.
+	Ensure(ctx context.Context, image *api.Image) (api.ImageID, error)
+}
+
+// Network gives tasks their place in the network. Implemented by network.Local.
+type Network interface {
+	// Attach makes the task's namespace, address, routes and published ports,
+	// or finds them as they were made: it may be repeated.
+	Attach(ctx context.Context, task *api.Task) (Attachment, error)
+	// Detach takes all that away again. It may be repeated.
+	Detach(ctx context.Context, task api.TaskID) error
+	// Retain detaches every task that is not named: what a crash left behind.
+	Retain(ctx context.Context, tasks []api.TaskID) error
+}
+
+// Attachment is a task's place in the network.
+type Attachment struct {
+	NetNS string // path; "" shares the board's
+	// ResolvConf, Hosts and HostnameFile are paths to bind over the task's own.
+	ResolvConf, Hosts, HostnameFile string
+	Addr                            string // the task's address, "" with host network
+}
+
+// Logs keeps what tasks write. Implemented by logs.Client.
+type Logs interface {
+	// Open makes the two FIFOs of an attempt and sees that they are read, also
+	// after this process has ended. It may be repeated.
+	Open(ctx context.Context, task *api.Task, attempt int) (stdout, stderr string, err error)
+	// Close lets go of an attempt's FIFOs once they are drained.
+	Close(ctx context.Context, task api.TaskID, attempt int) error
+	// Remove deletes a task's lines.
+	Remove(ctx context.Context, task api.TaskID) error
+}

@@ -1,0 +1,325 @@
+package api
+
+import (
+	"context"
+	"time"
+
+	"google.golang.org/grpc"
+)
+
+// ControlServer is what the fleet as a whole can be asked. The leader answers;
+// every other node forwards, one hop. Reads are of committed state, with the
+// leader's live knowledge of tasks and nodes laid over it.
+//
+// Every writing request has a RequestID: a retry with the same one is answered
+// as the first was, also by another leader. Errors are *Error.
+type ControlServer interface {
+	// GetCluster answers the fleet's object without its secrets.
+	GetCluster(context.Context, *GetClusterRequest) (*GetClusterResponse, error)
+	UpdateCluster(context.Context, *UpdateClusterRequest) (*UpdateClusterResponse, error)
+	// GetJoinToken answers a role's join token, made anew when Rotate is set.
+	GetJoinToken(context.Context, *GetJoinTokenRequest) (*GetJoinTokenResponse, error)
+
+	ListNodes(context.Context, *ListNodesRequest) (*ListNodesResponse, error)
+	GetNode(context.Context, *GetNodeRequest) (*GetNodeResponse, error)
+	UpdateNode(context.Context, *UpdateNodeRequest) (*UpdateNodeResponse, error)
+	RemoveNode(context.Context, *RemoveNodeRequest) (*Empty, error)
+
+	CreateService(context.Context, *CreateServiceRequest) (*CreateServiceResponse, error)
+	ListServices(context.Context, *ListServicesRequest) (*ListServicesResponse, error)
+	GetService(context.Context, *GetServiceRequest) (*GetServiceResponse, error)
+	UpdateService(context.Context, *UpdateServiceRequest) (*UpdateServiceResponse, error)
+	RollbackService(context.Context, *RollbackServiceRequest) (*UpdateServiceResponse, error)
+	RemoveService(context.Context, *RemoveServiceRequest) (*Empty, error)
+
+	ListTasks(context.Context, *ListTasksRequest) (*ListTasksResponse, error)
+	GetTask(context.Context, *GetTaskRequest) (*GetTaskResponse, error)
+
+	ListImages(context.Context, *ListImagesRequest) (*ListImagesResponse, error)
+	// RegisterImage records an image whose blobs the calling node holds. It
+	// returns once a second node holds them too, where there is one.
+	RegisterImage(context.Context, *RegisterImageRequest) (*RegisterImageResponse, error)
+
+	// WatchService streams a service with its tasks, at once and whenever
+	// either changes, until it is gone or the caller leaves. Changes that come
+	// faster than they are read are merged: each message is the latest.
+	WatchService(*GetServiceRequest, grpc.ServerStreamingServer[ServiceProgress]) error
+}
+
+// Lookups name a thing by ID, by an unambiguous prefix of it (at least 4
+// characters), or by name. NotFound and Conflict (ambiguous, naming the IDs).
+type (
+	// GetClusterRequest asks for the fleet.
+	GetClusterRequest struct{}
+	// GetClusterResponse is the fleet, without secrets.
+	GetClusterResponse struct {
+		Cluster *Cluster
+		// Voters and what the fleet can survive, in raft's live view.
+		Voters, ReachableVoters int
+		Leader                  NodeID
+	}
+	// UpdateClusterRequest replaces the spec.
+	UpdateClusterRequest struct {
+		RequestID RequestID
+		Version   Version // zero: whatever it is now
+		Spec      ClusterSpec
+	}
+	// UpdateClusterResponse is the fleet after the change.
+	UpdateClusterResponse struct{ Cluster *Cluster }
+
+	// GetJoinTokenRequest asks for the token of a role.
+	GetJoinTokenRequest struct {
+		RequestID RequestID
+		Role      NodeRole // worker or manager
+		Rotate    bool
+		TTL       time.Duration // with Rotate: how long the new one works; 0 for ever
+	}
+	// GetJoinTokenResponse is a token and where to use it.
+	GetJoinTokenResponse struct {
+		Token   string
+		Expires time.Time `json:",omitzero"`
+		Addrs   []string  // managers' host:port
+	}
+
+	// ListNodesRequest asks for all nodes.
+	ListNodesRequest struct{}
+	// ListNodesResponse has them in order of name.
+	ListNodesResponse struct{ Nodes []*Node }
+	// GetNodeRequest names a node; "self" is the node that is asked.
+	GetNodeRequest struct{ Node string }
+	// GetNodeResponse is it.
+	GetNodeResponse struct{ Node *Node }
+	// UpdateNodeRequest changes what is set; nil is unchanged.
+	UpdateNodeRequest struct {
+		RequestID    RequestID
+		Node         string
+		Version      Version // zero: whatever it is now
+		Role         *NodeRole
+		Availability *Availability
+		Name         *string
+		LabelAdd     map[string]string
+		LabelRemove  []string
+	}
+	// UpdateNodeResponse is the node after the change.
+	UpdateNodeResponse struct{ Node *Node }
+	// RemoveNodeRequest forgets a node; one that is not down needs Force.
+	RemoveNodeRequest struct {
+		RequestID RequestID
+		Node      string
+		Force     bool
+	}
+
+	// CreateServiceRequest declares a service.
+	CreateServiceRequest struct {
+		RequestID RequestID
+		Spec      ServiceSpec
+	}
+	// CreateServiceResponse is the new service, its image pinned.
+	CreateServiceResponse struct {
+		Service  *Service
+		Warnings []string
+	}
+	// ListServicesRequest asks for all services.
+	ListServicesRequest struct{}
+	// ListServicesResponse has them in order of name, with live counts.
+	ListServicesResponse struct{ Services []ServiceSummary }
+	// ServiceSummary is a service and how far it has come.
+	ServiceSummary struct {
+		Service *Service
+		Running uint64 // tasks observed running
+		Desired uint64 // tasks wanted
+	}
+	// GetServiceRequest names a service.
+	GetServiceRequest struct{ Service string }
+	// GetServiceResponse is it.
+	GetServiceResponse struct {
+		Service *Service
+	}
+	// UpdateServiceRequest merges Patch into the spec on the leader.
+	UpdateServiceRequest struct {
+		RequestID RequestID
+		Service   string
+		Version   Version // zero: whatever it is now
+		Patch     ServicePatch
+	}
+	// UpdateServiceResponse is the service after the change.
+	UpdateServiceResponse struct {
+		Service  *Service
+		Warnings []string
+	}
+	// RollbackServiceRequest returns a service to its previous spec.
+	RollbackServiceRequest struct {
+		RequestID RequestID
+		Service   string
+	}
+	// RemoveServiceRequest ends a service and its tasks.
+	RemoveServiceRequest struct {
+		RequestID RequestID
+		Service   string
+	}
+
+	// ListTasksRequest asks for tasks; empty filters match all.
+	ListTasksRequest struct {
+		Service string
+		Node    string
+		// Current leaves out tasks that are history.
+		Current bool
+	}
+	// ListTasksResponse has them by service, slot, newest first.
+	ListTasksResponse struct{ Tasks []*Task }
+	// GetTaskRequest names a task by ID or "service.slot".
+	GetTaskRequest struct{ Task string }
+	// GetTaskResponse is it.
+	GetTaskResponse struct{ Task *Task }
+
+	// ListImagesRequest asks for all images.
+	ListImagesRequest struct{}
+	// ListImagesResponse has them in order of name.
+	ListImagesResponse struct{ Images []*Image }
+	// RegisterImageRequest describes an image that Holder has complete.
+	RegisterImageRequest struct {
+		RequestID RequestID
+		Image     Image
+		Holder    NodeID
+	}
+	// RegisterImageResponse says where it is now; one copy only if there is one node.
+	RegisterImageResponse struct {
+		Image  *Image
+		Copies []NodeID
+	}
+
+	// ServiceProgress is a service and its tasks at one moment.
+	ServiceProgress struct {
+		Service *Service // nil once it is gone
+		Tasks   []*Task
+		Nodes   map[NodeID]string // names of the nodes that the tasks are on
+		// Converged is set when every wanted task of the current spec runs, and
+		// no update is under way.
+		Converged bool
+	}
+)
+
+const controlService = "edge.v1.Control"
+
+// ControlDesc is the service's wire definition.
+var ControlDesc = grpc.ServiceDesc{
+	ServiceName: controlService, HandlerType: (*ControlServer)(nil),
+	Methods: []grpc.MethodDesc{
+		unary("GetCluster", ControlServer.GetCluster),
+		unary("UpdateCluster", ControlServer.UpdateCluster),
+		unary("GetJoinToken", ControlServer.GetJoinToken),
+		unary("ListNodes", ControlServer.ListNodes),
+		unary("GetNode", ControlServer.GetNode),
+		unary("UpdateNode", ControlServer.UpdateNode),
+		unary("RemoveNode", ControlServer.RemoveNode),
+		unary("CreateService", ControlServer.CreateService),
+		unary("ListServices", ControlServer.ListServices),
+		unary("GetService", ControlServer.GetService),
+		unary("UpdateService", ControlServer.UpdateService),
+		unary("RollbackService", ControlServer.RollbackService),
+		unary("RemoveService", ControlServer.RemoveService),
+		unary("ListTasks", ControlServer.ListTasks),
+		unary("GetTask", ControlServer.GetTask),
+		unary("ListImages", ControlServer.ListImages),
+		unary("RegisterImage", ControlServer.RegisterImage),
+	},
+	Streams: []grpc.StreamDesc{download("WatchService", ControlServer.WatchService)},
+}
+
+// ControlClient speaks Control over a connection made with DialOptions.
+type ControlClient struct{ cc grpc.ClientConnInterface }
+
+// NewControlClient wraps a connection; the caller keeps it and closes it.
+func NewControlClient(cc grpc.ClientConnInterface) *ControlClient { return &ControlClient{cc} }
+
+const control = "/" + controlService + "/"
+
+// GetCluster calls ControlServer.GetCluster.
+func (c *ControlClient) GetCluster(ctx context.Context, r *GetClusterRequest) (*GetClusterResponse, error) {
+	return invoke[GetClusterResponse](ctx, c.cc, control+"GetCluster", r)
+}
+
+// UpdateCluster calls ControlServer.UpdateCluster.
+func (c *ControlClient) UpdateCluster(ctx context.Context, r *UpdateClusterRequest) (*UpdateClusterResponse, error) {
+	return invoke[UpdateClusterResponse](ctx, c.cc, control+"UpdateCluster", r)
+}
+
+// GetJoinToken calls ControlServer.GetJoinToken.
+func (c *ControlClient) GetJoinToken(ctx context.Context, r *GetJoinTokenRequest) (*GetJoinTokenResponse, error) {
+	return invoke[GetJoinTokenResponse](ctx, c.cc, control+"GetJoinToken", r)
+}
+
+// ListNodes calls ControlServer.ListNodes.
+func (c *ControlClient) ListNodes(ctx context.Context, r *ListNodesRequest) (*ListNodesResponse, error) {
+	return invoke[ListNodesResponse](ctx, c.cc, control+"ListNodes", r)
+}
+
+// GetNode calls ControlServer.GetNode.
+func (c *ControlClient) GetNode(ctx context.Context, r *GetNodeRequest) (*GetNodeResponse, error) {
+	return invoke[GetNodeResponse](ctx, c.cc, control+"GetNode", r)
+}
+
+// UpdateNode calls ControlServer.UpdateNode.
+func (c *ControlClient) UpdateNode(ctx context.Context, r *UpdateNodeRequest) (*UpdateNodeResponse, error) {
+	return invoke[UpdateNodeResponse](ctx, c.cc, control+"UpdateNode", r)
+}
+
+// RemoveNode calls ControlServer.RemoveNode.
+func (c *ControlClient) RemoveNode(ctx context.Context, r *RemoveNodeRequest) (*Empty, error) {
+	return invoke[Empty](ctx, c.cc, control+"RemoveNode", r)
+}
+
+// CreateService calls ControlServer.CreateService.
+func (c *ControlClient) CreateService(ctx context.Context, r *CreateServiceRequest) (*CreateServiceResponse, error) {
+	return invoke[CreateServiceResponse](ctx, c.cc, control+"CreateService", r)
+}
+
+// ListServices calls ControlServer.ListServices.
+func (c *ControlClient) ListServices(ctx context.Context, r *ListServicesRequest) (*ListServicesResponse, error) {
+	return invoke[ListServicesResponse](ctx, c.cc, control+"ListServices", r)
+}
+
+// GetService calls ControlServer.GetService.
+func (c *ControlClient) GetService(ctx context.Context, r *GetServiceRequest) (*GetServiceResponse, error) {
+	return invoke[GetServiceResponse](ctx, c.cc, control+"GetService", r)
+}
+
+// UpdateService calls ControlServer.UpdateService.
+func (c *ControlClient) UpdateService(ctx context.Context, r *UpdateServiceRequest) (*UpdateServiceResponse, error) {
+	return invoke[UpdateServiceResponse](ctx, c.cc, control+"UpdateService", r)
+}
+
+// RollbackService calls ControlServer.RollbackService.
+func (c *ControlClient) RollbackService(ctx context.Context, r *RollbackServiceRequest) (*UpdateServiceResponse, error) {
+	return invoke[UpdateServiceResponse](ctx, c.cc, control+"RollbackService", r)
+}
+
+// RemoveService calls ControlServer.RemoveService.
+func (c *ControlClient) RemoveService(ctx context.Context, r *RemoveServiceRequest) (*Empty, error) {
+	return invoke[Empty](ctx, c.cc, control+"RemoveService", r)
+}
+
+// ListTasks calls ControlServer.ListTasks.
+func (c *ControlClient) ListTasks(ctx context.Context, r *ListTasksRequest) (*ListTasksResponse, error) {
+	return invoke[ListTasksResponse](ctx, c.cc, control+"ListTasks", r)
+}
+
+// GetTask calls ControlServer.GetTask.
+func (c *ControlClient) GetTask(ctx context.Context, r *GetTaskRequest) (*GetTaskResponse, error) {
+	return invoke[GetTaskResponse](ctx, c.cc, control+"GetTask", r)
+}
+
+// ListImages calls ControlServer.ListImages.
+func (c *ControlClient) ListImages(ctx context.Context, r *ListImagesRequest) (*ListImagesResponse, error) {
+	return invoke[ListImagesResponse](ctx, c.cc, control+"ListImages", r)
+}
+
+// RegisterImage calls ControlServer.RegisterImage.
+func (c *ControlClient) RegisterImage(ctx context.Context, r *RegisterImageRequest) (*RegisterImageResponse, error) {
+	return invoke[RegisterImageResponse](ctx, c.cc, control+"RegisterImage", r)
+}
+
+// WatchService calls ControlServer.WatchService.
+func (c *ControlClient) WatchService(ctx context.Context, r *GetServiceRequest) (grpc.ServerStreamingClient[ServiceProgress], error) {
+	return openDownload[GetServiceRequest, ServiceProgress](ctx, c.cc, ControlDesc.Streams[0], control+"WatchService", r)
+}

@@ -1,0 +1,120 @@
+package api
+
+import "time"
+
+// TaskState is how far a task has come. States only move forward.
+type TaskState string
+
+// Task states, in order. From Draining on, a task takes no new work; from
+// Complete on, it has ended.
+const (
+	TaskNew       TaskState = "new"       // decided on
+	TaskPending   TaskState = "pending"   // waits for a node that fits
+	TaskAssigned  TaskState = "assigned"  // placed
+	TaskPreparing TaskState = "preparing" // the node fetches and unpacks
+	TaskReady     TaskState = "ready"     // may start at once
+	TaskStarting  TaskState = "starting"
+	TaskRunning   TaskState = "running"
+	TaskDraining  TaskState = "draining" // out of balancing, ending its work
+	TaskComplete  TaskState = "complete" // ended with 0
+	TaskShutdown  TaskState = "shutdown" // ended because told to
+	TaskFailed    TaskState = "failed"   // ended otherwise
+	TaskRejected  TaskState = "rejected" // could not be begun
+	TaskRemoved   TaskState = "removed"  // nothing of it is left; also a desired state
+)
+
+var taskRank = map[TaskState]int{
+	TaskNew: 0, TaskPending: 1, TaskAssigned: 2, TaskPreparing: 3, TaskReady: 4, TaskStarting: 5, TaskRunning: 6,
+	TaskDraining: 7, TaskComplete: 8, TaskShutdown: 9, TaskFailed: 10, TaskRejected: 11, TaskRemoved: 12,
+}
+
+// Valid reports whether the state is one of the known ones.
+func (s TaskState) Valid() bool { _, ok := taskRank[s]; return ok }
+
+// Before reports whether s comes before t in a task's life.
+func (s TaskState) Before(t TaskState) bool { return taskRank[s] < taskRank[t] }
+
+// Ended reports whether a task in this state runs no more and never will in
+// this attempt.
+func (s TaskState) Ended() bool { return !s.Before(TaskComplete) }
+
+// Task is one slot's incarnation on one node. A restart in place is a new
+// attempt of the same task, with a container of its own.
+type Task struct {
+	ID TaskID
+	Meta
+	ServiceID   ServiceID
+	ServiceName string
+	// Slot is 1..replicas of a replicated service; 0 of a global one.
+	Slot int
+	// NodeID is "" until the task is placed, and set at birth for a global one.
+	NodeID NodeID
+	// Spec is copied from the service when the task is made; SpecVersion says which.
+	Spec        TaskSpec
+	SpecVersion uint64
+	// DesiredState is what the manager wants: ready (prepare, but wait),
+	// running, shutdown, or removed (and forget).
+	DesiredState TaskState
+	Status       TaskStatus
+	// Ports are the published ports with the board's port filled in.
+	Ports []PortConfig `json:",omitempty"`
+	// Replaces names the task whose slot this one takes over. With stop-first
+	// on the same node the agent swaps them: it prepares this one, stops the
+	// other, and starts this one.
+	Replaces TaskID `json:",omitempty"`
+}
+
+// TaskStatus is what the agent last reported, or for an unplaced task, why.
+type TaskStatus struct {
+	State TaskState
+	// Attempt counts starts in place from 1; 0 before the first. A status is
+	// newer than another if its (Attempt, State) is greater.
+	Attempt   int
+	Timestamp time.Time // the node's fleet time
+	Message   string    `json:",omitempty"`
+	Err       string    `json:",omitempty"`
+	// ContainerID, PID and ExitCode are of the last attempt.
+	ContainerID string `json:",omitempty"`
+	PID         int    `json:",omitempty"`
+	ExitCode    *int   `json:",omitempty"`
+	// InMonitor marks an end that came within the update's monitor period of
+	// the task's start, by the node's own stopwatch.
+	InMonitor bool `json:",omitempty"`
+	// Exhausted marks an end that the agent will not follow with another
+	// attempt: the policy forbids it. The manager decides what comes next.
+	Exhausted bool `json:",omitempty"`
+}
+
+// Newer reports whether s supersedes old: a later attempt, or a later state of
+// the same one.
+func (s TaskStatus) Newer(old TaskStatus) bool {
+	if s.Attempt != old.Attempt {
+		return s.Attempt > old.Attempt
+	}
+	return old.State.Before(s.State)
+}
+
+// Key returns the task's ID.
+func (t *Task) Key() string { return string(t.ID) }
+
+// Head returns the object's metadata.
+func (t *Task) Head() *Meta { return &t.Meta }
+
+// Live reports whether the task is wanted and has not ended for good: it holds
+// its slot and its node's resources.
+func (t *Task) Live() bool {
+	return t.DesiredState.Before(TaskDraining) && !t.Over()
+}
+
+// Over reports whether nothing of the task runs or will run again: it ended
+// and no attempt in place follows.
+func (t *Task) Over() bool {
+	switch t.Status.State {
+	case TaskRejected, TaskRemoved, TaskShutdown:
+		return true
+	case TaskComplete, TaskFailed:
+		return t.Status.Exhausted || !t.DesiredState.Before(TaskDraining)
+	default:
+		return false
+	}
+}
