@@ -17,6 +17,10 @@ type DispatchServer interface {
 	// RenewCertificate signs a member's certificate anew. The caller is known
 	// by its present certificate; the request must be for the same ID.
 	RenewCertificate(context.Context, *RenewRequest) (*Credentials, error)
+	// Admit makes a node a member at the word of a manager that has checked its
+	// proof (see room admission). Denied to a caller that is not a manager.
+	// Admitting the same node with the same key again is answered anew.
+	Admit(context.Context, *AdmitRequest) (*AdmitResponse, error)
 	// Depart takes the calling node out of the fleet at its own wish.
 	Depart(context.Context, *DepartRequest) (*Empty, error)
 }
@@ -109,6 +113,20 @@ type (
 		CertPEM   []byte
 		RootCAPEM []byte
 	}
+	// AdmitRequest vouches for a node.
+	AdmitRequest struct {
+		Node        NodeID
+		CSR         []byte // PKCS #10, DER, by the node's own key
+		Role        NodeRole
+		Description NodeDescription
+		Addrs       []netip.AddrPort
+	}
+	// AdmitResponse is all that a new member needs to find its way.
+	AdmitResponse struct {
+		Credentials Credentials
+		Fleet       FleetInfo
+		Peers       []Peer // managers first
+	}
 	// DepartRequest says goodbye.
 	DepartRequest struct{ Force bool }
 )
@@ -136,6 +154,7 @@ var DispatchDesc = grpc.ServiceDesc{
 	ServiceName: dispatchService, HandlerType: (*DispatchServer)(nil),
 	Methods: []grpc.MethodDesc{
 		unary("RenewCertificate", DispatchServer.RenewCertificate),
+		unary("Admit", DispatchServer.Admit),
 		unary("Depart", DispatchServer.Depart),
 	},
 	Streams: []grpc.StreamDesc{duplex("Session", DispatchServer.Session)},
@@ -157,6 +176,11 @@ func (c *DispatchClient) Session(ctx context.Context) (grpc.BidiStreamingClient[
 // RenewCertificate calls DispatchServer.RenewCertificate.
 func (c *DispatchClient) RenewCertificate(ctx context.Context, r *RenewRequest) (*Credentials, error) {
 	return invoke[Credentials](ctx, c.cc, dispatch+"RenewCertificate", r)
+}
+
+// Admit calls DispatchServer.Admit.
+func (c *DispatchClient) Admit(ctx context.Context, r *AdmitRequest) (*AdmitResponse, error) {
+	return invoke[AdmitResponse](ctx, c.cc, dispatch+"Admit", r)
 }
 
 // Depart calls DispatchServer.Depart.

@@ -114,5 +114,5 @@ type Identity interface {
 	Certificate() *tls.Certificate
 	// Verify checks a peer's chain (leaf first, DER) against the fleet's CA at
 	// the fleet's time, and answers who it is. It errs before membership.
-	Verify(chain [][]byte) (Peer, error)
+	Verify(chain [][]byte) (api.NodeID, api.FleetID, error)
 }
