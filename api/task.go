@@ -62,6 +62,9 @@ type Task struct {
 	// on the same node the agent swaps them: it prepares this one, stops the
 	// other, and starts this one.
 	Replaces TaskID `json:",omitempty"`
+	// Monitor is how long after the task's start its end counts against the
+	// update that made it, copied from the service's UpdateConfig; 0 is 5 s.
+	Monitor time.Duration `json:",omitempty"`
 }
 
 // TaskStatus is what the agent last reported, or for an unplaced task, why.

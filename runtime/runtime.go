@@ -35,15 +35,17 @@ type Driver interface {
 	// Info says what runs tasks here; an error wraps ErrUnavailable.
 	Info(ctx context.Context) (Info, error)
 	// Prepare makes a container from an image that is complete on this board,
-	// so that Start has little left to do.
+	// so that Start has little left to do. An error wraps ErrInvalid if it can
+	// never be, ErrNotFound if the image is not here.
 	Prepare(ctx context.Context, c Container) error
 	// Start begins its process and returns its PID.
 	Start(ctx context.Context, id string) (pid int, err error)
 	// Wait returns when the process has ended, at once if it already has, also
 	// when it was started before this program was.
 	Wait(ctx context.Context, id string) (Exit, error)
-	// Stop sends the signal, then after grace SIGKILL, and returns when the
-	// process has ended. A container that never started is fine.
+	// Stop sends the signal ("SIGTERM"; "" is the image's own, else SIGTERM),
+	// then after grace SIGKILL, and returns when the process has ended. A
+	// container that never started is fine.
 	Stop(ctx context.Context, id, signal string, grace time.Duration) error
 	// Remove deletes the container and all that was made for it. It kills.
 	Remove(ctx context.Context, id string) error
