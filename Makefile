@@ -1,0 +1,66 @@
+# Edgeswarm. `make demo` shows it, `make test` proves it; the rest is for
+# those who build it. Every target sets up what it needs by itself.
+
+VERSION  := $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
+STAMP    := $(shell git log -1 --format=%ct 2>/dev/null || echo 1767225600)
+PKG      := github.com/edgeswarm/edgeswarm/internal/build
+TAGS     := grpcnotrace
+GOFLAGS_ := -trimpath -buildvcs=false -tags $(TAGS) -ldflags "-s -w -X $(PKG).Version=$(VERSION) -X $(PKG).unix=$(STAMP)"
+GOBUILD  := CGO_ENABLED=0 go build $(GOFLAGS_)
+NODES    ?= 3
+
+.PHONY: build dist size deps lab lab-down demo test test-unit check fmt bench bench-swarm clean
+
+build: ## bin/edged, bin/edgectl and the lab's tools, for this machine
+	@mkdir -p bin
+	$(GOBUILD) -o bin/ ./cmd/... ./internal/lab/webd
+
+DIST := edged-linux-amd64 edged-linux-arm64 edged-linux-arm \
+        edgectl-linux-amd64 edgectl-linux-arm64 edgectl-linux-arm \
+        edgectl-darwin-amd64 edgectl-darwin-arm64 edgectl-windows-amd64.exe
+
+dist: $(addprefix dist/,$(DIST)) ## the same for every platform we support
+dist/%: FORCE
+	@mkdir -p dist
+	GOOS=$(word 2,$(subst -, ,$(basename $*))) GOARCH=$(word 3,$(subst -, ,$(basename $*))) GOARM=6 \
+		$(GOBUILD) -o $@ ./cmd/$(word 1,$(subst -, ,$*))
+FORCE:
+
+size: dist ## print each size; fail over budget
+	@build/size.sh
+
+deps: ## what a board and the tests need, from Debian
+	@build/deps.sh
+
+lab: deps build ## NODES=n boards to play with
+	bin/edgelab up --nodes $(NODES)
+	@echo
+	@echo "$(NODES) boards are up. Try:"
+	@echo "  bin/edgectl --host unix:///run/edgelab/node1/edged.sock node ls"
+	@echo "They are gone with: make lab-down"
+
+lab-down: ## take the lab away
+	@test -x bin/edgelab || $(MAKE) --no-print-directory build
+	bin/edgelab down
+
+demo: deps build ## the main job, in one command (KEEP=1 leaves it up)
+	@build/demo.sh
+
+test: deps build ## all tests, with all they need
+	@build/test.sh
+
+check: ## what a reviewer's machine checks before reading
+	@test -z "$$(gofmt -l $$(git ls-files '*.go'))" || { echo "run: make fmt"; gofmt -l $$(git ls-files '*.go'); exit 1; }
+	go vet -tags $(TAGS) ./...
+
+fmt:
+	gofmt -w $$(git ls-files '*.go')
+
+bench: deps build ## the figures of docs/benchmarks.md
+	@build/bench.sh
+
+bench-swarm: deps build ## side by side with Docker Swarm on this machine
+	@build/bench-swarm.sh
+
+clean:
+	rm -rf bin dist

@@ -1,0 +1,32 @@
+#!/bin/sh
+# Installs what boards and tests need from the distribution. Does nothing
+# where all is there.
+set -eu
+need=""
+want() { # program package
+	command -v "$1" >/dev/null 2>&1 || need="$need $2"
+}
+want containerd containerd
+want runc runc
+want ip iproute2
+want nft nftables
+want nsenter util-linux
+want busybox busybox-static
+want curl curl
+want ping iputils-ping
+[ -n "$need" ] || exit 0
+if [ "$(id -u)" -ne 0 ]; then
+	echo "missing:$need — run this as root, or: apt-get install$need" >&2
+	exit 1
+fi
+if ! command -v apt-get >/dev/null 2>&1; then
+	echo "missing:$need — this is no Debian: install them by your system's own means" >&2
+	exit 1
+fi
+echo "installing:$need"
+log=$(mktemp)
+trap 'rm -f "$log"' EXIT
+if ! { apt-get update && DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends $need; } >"$log" 2>&1; then
+	cat "$log" >&2
+	exit 1
+fi
