@@ -52,7 +52,9 @@ type (
 		Level int
 	}
 
-	// SetID names a state of a node's assignment set.
+	// SetID names a state of a node's assignment set. Seq is drawn from what
+	// the set holds, so that a new leader can continue from a set it did not
+	// send; it has no order, and 0 is a set that holds nothing yet.
 	SetID struct {
 		Epoch uint64
 		Seq   uint64

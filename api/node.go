@@ -41,6 +41,9 @@ type Node struct {
 	ID NodeID
 	Meta
 	Spec NodeSpec
+	// PublicKey is the key that the board proved when it was admitted (PKIX,
+	// DER): another board can't be admitted, nor certified, under this ID.
+	PublicKey []byte `json:",omitempty"`
 	// Description is what the board last said of itself.
 	Description NodeDescription
 	Status      NodeStatus
