@@ -1,0 +1,96 @@
+package network
+
+import (
+	"bufio"
+	"bytes"
+	"errors"
+	"fmt"
+	"net/netip"
+	"os"
+	"strings"
+
+	"github.com/edgeswarm/edgeswarm/agent"
+	"github.com/edgeswarm/edgeswarm/api"
+)
+
+// Where a board's own resolvers are listed. With systemd-resolved the first
+// names only a stub on loopback, which no task can reach; the second has the
+// real ones.
+var resolvConfs = []string{"/etc/resolv.conf", "/run/systemd/resolve/resolv.conf"}
+
+// writeNames writes the files that are bound over a task's own.
+func (l *Local) writeNames(task *api.Task, at agent.Attachment) error {
+	resolv, err := resolvConf(resolvConfs, usesHost(task))
+	if err != nil {
+		return fmt.Errorf("attach task: %w", err)
+	}
+	hostname := Hostname(task)
+	files := map[string][]byte{
+		at.ResolvConf:   resolv,
+		at.Hosts:        hostsOf(hostname, at.Addr),
+		at.HostnameFile: []byte(hostname + "\n"),
+	}
+	for path, content := range files {
+		// Written in place: the file is bound into a task that may be running,
+		// and a new file under the same name would not be seen there.
+		if have, err := os.ReadFile(path); err == nil && bytes.Equal(have, content) {
+			continue
+		}
+		if err := os.WriteFile(path, content, 0o644); err != nil {
+			return fmt.Errorf("attach task: %w", err)
+		}
+	}
+	return nil
+}
+
+// Hostname is a task's hostname: the one asked for, else the first 12
+// characters of its ID, as in Docker.
+func Hostname(task *api.Task) string {
+	if h := task.Spec.ContainerSpec.Hostname; h != "" {
+		return h
+	}
+	return api.ShortID(task.ID)
+}
+
+func hostsOf(hostname, addr string) []byte {
+	if addr == "" {
+		addr = "127.0.1.1"
+	}
+	return fmt.Appendf(nil, "127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\n%s\t%s\n", addr, hostname)
+}
+
+// resolvConf is the first of the files that names a resolver a task can reach.
+func resolvConf(paths []string, loopbackReachable bool) ([]byte, error) {
+	for _, path := range paths {
+		raw, err := os.ReadFile(path)
+		if errors.Is(err, os.ErrNotExist) {
+			continue
+		}
+		if err != nil {
+			return nil, fmt.Errorf("read resolvers: %w", err)
+		}
+		if reachable, found := filterResolvers(raw, loopbackReachable); found {
+			return reachable, nil
+		}
+	}
+	return nil, nil
+}
+
+// filterResolvers drops resolvers on loopback unless they can be reached, and
+// tells whether any is left.
+func filterResolvers(raw []byte, loopbackReachable bool) (kept []byte, found bool) {
+	var out bytes.Buffer
+	lines := bufio.NewScanner(bytes.NewReader(raw))
+	for lines.Scan() {
+		fields := strings.Fields(lines.Text())
+		if len(fields) >= 2 && fields[0] == "nameserver" {
+			addr, err := netip.ParseAddr(fields[1])
+			if err != nil || addr.IsLoopback() && !loopbackReachable {
+				continue
+			}
+			found = true
+		}
+		out.WriteString(lines.Text() + "\n")
+	}
+	return out.Bytes(), found
+}
