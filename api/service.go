@@ -228,17 +228,20 @@ type Rollout struct {
 	// Rollback is set when Target is the return to a previous spec.
 	Rollback bool `json:",omitempty"`
 	State    UpdateState
-	// Wave counts waves started; 0 before the first.
-	Wave int
-	// Wait is how long after the leader first sees this record the next wave
-	// may start.
+	// Wave counts waves started; 0 before the first. Tasks are the new tasks of
+	// the latest one: it has ended once each of them runs or has failed.
+	Wave  int
+	Tasks []TaskID `json:",omitempty"`
+	// Wait is how long after the end of the wave, as this leader has seen it,
+	// the next one may start.
 	Wait time.Duration `json:",omitempty"`
-	// Total is the number of slots to change, counted when the rollout began;
-	// Failed is how many of the new tasks ended within the monitor period.
+	// Total is the number of slots to change, counted when the first wave began;
+	// Failed is how many of the new tasks were rejected or ended within the
+	// monitor period.
 	Total  int
 	Failed int `json:",omitempty"`
-	// Judged holds the new tasks whose outcome is already counted and that
-	// still exist, so that no failure counts twice.
+	// Judged holds the new tasks whose failure is already counted and that
+	// still exist, so that none counts twice.
 	Judged []TaskID `json:",omitempty"`
 }
 

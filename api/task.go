@@ -48,6 +48,7 @@ type Task struct {
 	// Slot is 1..replicas of a replicated service; 0 of a global one.
 	Slot int
 	// NodeID is "" until the task is placed, and set at birth for a global one.
+	// Its node is told of it only once its state is TaskAssigned.
 	NodeID NodeID
 	// Spec is copied from the service when the task is made; SpecVersion says which.
 	Spec        TaskSpec
@@ -65,6 +66,10 @@ type Task struct {
 	// Monitor is how long after the task's start its end counts against the
 	// update that made it, copied from the service's UpdateConfig; 0 is 5 s.
 	Monitor time.Duration `json:",omitempty"`
+	// Failures counts the tasks of this slot before this one that were rejected,
+	// or ended soon after their start, one after the other; the wait before each
+	// grows with it.
+	Failures int `json:",omitempty"`
 }
 
 // TaskStatus is what the agent last reported, or for an unplaced task, why.
