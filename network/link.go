@@ -54,7 +54,10 @@ func (l *Local) makeBridge() (netlink.Link, error) {
 	if err != nil {
 		return nil, err
 	}
-	bridge := &netlink.Bridge{LinkAttrs: netlink.LinkAttrs{Name: bridgeName}}
+	// A bridge without a MAC of its own takes its ports' lowest, and changes it
+	// under the tasks' feet as they come and go.
+	mac := net.HardwareAddr{0x02, 0x65, 0, 0, 0, 1} // locally administered; seen on this bridge only
+	bridge := &netlink.Bridge{LinkAttrs: netlink.LinkAttrs{Name: bridgeName, HardwareAddr: mac}}
 	if err := netlink.LinkAdd(bridge); err != nil {
 		return nil, err
 	}
@@ -167,7 +170,7 @@ func (l *Local) ensurePair(task api.TaskID, inside *netlink.Handle, ns netns.NsH
 	outer, outerErr := netlink.LinkByName(linkName(task))
 	_, innerErr := inside.LinkByName("eth0")
 	if outerErr == nil && innerErr == nil {
-		return errors.Join(netlink.LinkSetMaster(outer, bridge), netlink.LinkSetUp(outer))
+		return errors.Join(netlink.LinkSetMaster(outer, bridge), netlink.LinkSetHairpin(outer, true), netlink.LinkSetUp(outer))
 	}
 	if outerErr == nil { // half a pair: left by a crash in between
 		if err := netlink.LinkDel(outer); err != nil {
@@ -181,7 +184,9 @@ func (l *Local) ensurePair(task api.TaskID, inside *netlink.Handle, ns netns.NsH
 	if err := netlink.LinkAdd(pair); err != nil {
 		return err
 	}
-	return netlink.LinkSetUp(pair)
+	// A task that asks its own published port is sent back where it came from,
+	// which a bridge otherwise refuses when br_netfilter is on.
+	return errors.Join(netlink.LinkSetHairpin(pair, true), netlink.LinkSetUp(pair))
 }
 
 // unplug removes a task's link; the one inside goes with it.
