@@ -5,6 +5,10 @@ package api
 type Image struct {
 	ID ImageID // the digest of the index or manifest that Names point to
 	Meta
+	// MediaType and RootSize (bytes) are of ID's own blob: with ID they make the
+	// OCI descriptor from which all else is found.
+	MediaType string
+	RootSize  int64
 	// Names are the full references that resolve to it ("docker.io/library/web:1").
 	// A name belongs to one image at a time.
 	Names []string
