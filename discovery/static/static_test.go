@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -42,10 +43,10 @@ func TestWhatIsNoAddress(t *testing.T) {
 
 func TestNamesAreFollowed(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		answers := map[string][]netip.Addr{}
+		var answers sync.Map // host to addresses
 		f, err := New(Config{Addrs: []string{"board1.lan", "192.0.2.9"}, Lookup: func(_ context.Context, host string) ([]netip.Addr, error) {
-			if a := answers[host]; a != nil {
-				return a, nil
+			if a, ok := answers.Load(host); ok {
+				return a.([]netip.Addr), nil
 			}
 			return nil, errors.New("no such host")
 		}})
@@ -61,13 +62,13 @@ func TestNamesAreFollowed(t *testing.T) {
 			t.Fatalf("before the name resolves: %v", s)
 		}
 		for _, addr := range []string{"192.0.2.1", "192.0.2.2"} {
-			answers["board1.lan"] = []netip.Addr{netip.MustParseAddr(addr)}
+			answers.Store("board1.lan", []netip.Addr{netip.MustParseAddr(addr)})
 			<-f.Changed() // within a minute, or the bubble is deadlocked
 			if s := f.Sightings(); len(s) != 2 || s[0].Addrs[0].Addr().String() != addr {
 				t.Errorf("the name moved to %s: %v", addr, s)
 			}
 		}
-		delete(answers, "board1.lan")
+		answers.Delete("board1.lan")
 		time.Sleep(10 * time.Minute)
 		if s := f.Sightings(); len(s) != 2 {
 			t.Errorf("a name that resolves no more lost its address: %v", s)
