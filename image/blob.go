@@ -1,0 +1,234 @@
+package image
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/containerd/errdefs"
+	"github.com/opencontainers/go-digest"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+
+	"github.com/edgeswarm/edgeswarm/api"
+	"github.com/edgeswarm/edgeswarm/transport"
+)
+
+// The blob protocol (transport.Blob): one blob a stream. The asker sends a
+// request, the holder a response and, if it has the blob, its bytes from
+// Offset to the end. Both messages are CBOR behind a 16-bit length, big-endian.
+type (
+	blobRequest struct {
+		Digest string
+		Offset int64
+	}
+	blobResponse struct {
+		Found bool
+		Size  int64  // of the whole blob
+		Error string `json:",omitempty"` // why it can't be served now
+	}
+)
+
+const (
+	maxBlobMessage = 4 << 10
+	// blobTimeout bounds the two messages, and each silence in the middle.
+	blobTimeout = 10 * time.Second
+)
+
+func writeMessage(w io.Writer, v any) error {
+	raw, err := api.Encode(v)
+	if err != nil {
+		return err
+	}
+	if len(raw) > maxBlobMessage {
+		return fmt.Errorf("message of %d bytes is too long", len(raw))
+	}
+	_, err = w.Write(append(binary.BigEndian.AppendUint16(nil, uint16(len(raw))), raw...))
+	return err
+}
+
+func readMessage(r io.Reader, v any) error {
+	var size [2]byte
+	if _, err := io.ReadFull(r, size[:]); err != nil {
+		return err
+	}
+	n := int(binary.BigEndian.Uint16(size[:]))
+	if n > maxBlobMessage {
+		return fmt.Errorf("message of %d bytes is too long", n)
+	}
+	raw := make([]byte, n)
+	if _, err := io.ReadFull(r, raw); err != nil {
+		return err
+	}
+	return api.Decode(raw, v)
+}
+
+// Serve answers neighbours that ask for blobs, until ctx ends.
+func (s *Store) Serve(ctx context.Context, ln transport.Listener) error {
+	stop := context.AfterFunc(ctx, func() { ln.Close() })
+	defer stop()
+	var streams sync.WaitGroup
+	defer streams.Wait()
+	for {
+		conn, err := ln.Accept()
+		if errors.Is(err, net.ErrClosed) || ctx.Err() != nil {
+			return nil
+		}
+		if err != nil {
+			return fmt.Errorf("accept blob stream: %w", err)
+		}
+		streams.Go(func() {
+			release := context.AfterFunc(ctx, func() { conn.Close() })
+			defer release()
+			defer conn.Close()
+			if err := s.serveBlob(ctx, conn); err != nil && ctx.Err() == nil {
+				s.cfg.Logger.Debug("blob not served", "peer", conn.Peer().ID, "err", err)
+			}
+		})
+	}
+}
+
+func (s *Store) serveBlob(ctx context.Context, conn transport.Conn) error {
+	if err := conn.SetDeadline(time.Now().Add(blobTimeout)); err != nil {
+		return err
+	}
+	var req blobRequest
+	if err := readMessage(conn, &req); err != nil {
+		return fmt.Errorf("read request: %w", err)
+	}
+	d, err := digest.Parse(req.Digest)
+	if err != nil || req.Offset < 0 {
+		return writeMessage(conn, blobResponse{Error: "no such digest or offset"})
+	}
+	c, err := s.containerd()
+	if err != nil {
+		return writeMessage(conn, blobResponse{Error: err.Error()})
+	}
+	blob, err := c.ContentStore().ReaderAt(ctx, ocispec.Descriptor{Digest: d})
+	if errdefs.IsNotFound(err) {
+		return writeMessage(conn, blobResponse{})
+	}
+	if err != nil {
+		return writeMessage(conn, blobResponse{Error: err.Error()})
+	}
+	defer blob.Close()
+	if err := writeMessage(conn, blobResponse{Found: true, Size: blob.Size()}); err != nil {
+		return err
+	}
+	_, err = io.Copy(patient{conn}, io.NewSectionReader(blob, req.Offset, max(0, blob.Size()-req.Offset)))
+	if err != nil {
+		return fmt.Errorf("send blob: %w", err)
+	}
+	return conn.CloseWrite()
+}
+
+// patient pushes a connection's deadline on with each piece: a slow line is
+// fine, a dead one is not.
+type patient struct{ transport.Conn }
+
+func (p patient) Write(b []byte) (int, error) {
+	if err := p.SetWriteDeadline(time.Now().Add(blobTimeout)); err != nil {
+		return 0, err
+	}
+	return p.Conn.Write(b)
+}
+
+func (p patient) Read(b []byte) (int, error) {
+	if err := p.SetReadDeadline(time.Now().Add(blobTimeout)); err != nil {
+		return 0, err
+	}
+	return p.Conn.Read(b)
+}
+
+// errNoHolder: every neighbour that answered says it does not have the blob.
+var errNoHolder = errors.New("no neighbour has it")
+
+// neighbours fetches blobs from the nodes named, in order; it implements
+// containerd's remotes.Fetcher.
+type neighbours struct {
+	dial  func(context.Context, api.NodeID) (transport.Conn, error)
+	nodes []api.NodeID
+	// best is the index of the node that had the last blob; layers are fetched
+	// side by side, so it is only a place to begin.
+	best atomic.Int32
+}
+
+// Fetch answers a reader of the blob from the first node that has it.
+func (n *neighbours) Fetch(ctx context.Context, desc ocispec.Descriptor) (io.ReadCloser, error) {
+	unreachable := 0
+	var last error
+	first := int(n.best.Load())
+	for k := range n.nodes {
+		i := (first + k) % len(n.nodes)
+		r, err := n.ask(ctx, n.nodes[i], desc.Digest)
+		if err == nil {
+			n.best.Store(int32(i))
+			return r, nil
+		}
+		if ctx.Err() != nil {
+			return nil, ctx.Err()
+		}
+		if !errors.Is(err, errNoHolder) {
+			unreachable, last = unreachable+1, err
+		}
+	}
+	if unreachable > 0 {
+		return nil, fmt.Errorf("blob %s: %d of %d neighbours did not answer (%w), the others don't have it", short(desc.Digest), unreachable, len(n.nodes), last)
+	}
+	return nil, fmt.Errorf("blob %s: %w (%d asked)", short(desc.Digest), errNoHolder, len(n.nodes))
+}
+
+func (n *neighbours) ask(ctx context.Context, node api.NodeID, d digest.Digest) (io.ReadCloser, error) {
+	conn, err := n.dial(ctx, node)
+	if err != nil {
+		return nil, err
+	}
+	resp, err := exchange(conn, d)
+	if err == nil && resp.Error != "" {
+		err = errors.New(resp.Error)
+	}
+	if err == nil && !resp.Found {
+		err = errNoHolder
+	}
+	if err != nil {
+		conn.Close()
+		return nil, err
+	}
+	// A read that waits on a dead line ends with ctx, too.
+	stop := context.AfterFunc(ctx, func() { conn.Close() })
+	return &blobReader{patient{conn}, stop}, nil
+}
+
+func exchange(conn transport.Conn, d digest.Digest) (blobResponse, error) {
+	var resp blobResponse
+	err := conn.SetDeadline(time.Now().Add(blobTimeout))
+	if err == nil {
+		err = writeMessage(conn, blobRequest{Digest: d.String()})
+	}
+	if err == nil {
+		err = readMessage(conn, &resp)
+	}
+	return resp, err
+}
+
+type blobReader struct {
+	patient
+	stop func() bool
+}
+
+func (r *blobReader) Close() error {
+	r.stop()
+	return r.patient.Close()
+}
+
+func short(d digest.Digest) string {
+	if e := d.Encoded(); len(e) > 12 {
+		return e[:12]
+	}
+	return d.String()
+}
