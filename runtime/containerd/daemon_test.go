@@ -1,0 +1,244 @@
+package containerd
+
+import (
+	"archive/tar"
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/containerd/containerd/v2/core/content"
+	"github.com/containerd/platforms"
+	"github.com/opencontainers/go-digest"
+	specs "github.com/opencontainers/image-spec/specs-go"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+	"golang.org/x/sys/unix"
+
+	"github.com/edgeswarm/edgeswarm/api"
+)
+
+// daemonDirs is on a real disk: overlayfs wants one.
+const daemonDirs = "/var/tmp/edgeswarm-containerd-"
+
+// daemon is a containerd of the tests' own, apart from the machine's.
+type daemon struct {
+	dir, socket string
+	cmd         *exec.Cmd
+	log         bytes.Buffer
+}
+
+func startDaemon(t testing.TB) *daemon {
+	t.Helper()
+	clearInterrupted(t)
+	dir := daemonDirs + strconv.Itoa(os.Getpid())
+	if err := os.MkdirAll(dir, 0o711); err != nil {
+		t.Fatal(err)
+	}
+	d := &daemon{dir: dir, socket: filepath.Join(dir, "c.sock")}
+	config := fmt.Sprintf(`version = 2
+root = %q
+state = %q
+disabled_plugins = ["io.containerd.grpc.v1.cri", "io.containerd.internal.v1.opt", "io.containerd.snapshotter.v1.btrfs", "io.containerd.snapshotter.v1.zfs", "io.containerd.snapshotter.v1.devmapper", "io.containerd.snapshotter.v1.aufs"]
+[grpc]
+address = %q
+`, filepath.Join(dir, "root"), filepath.Join(dir, "state"), d.socket)
+	if err := os.WriteFile(filepath.Join(dir, "config.toml"), []byte(config), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		d.kill()
+		clearDir(t, dir)
+	})
+	d.start(t)
+	return d
+}
+
+func (d *daemon) start(t testing.TB) {
+	t.Helper()
+	d.cmd = exec.Command("containerd", "--config", filepath.Join(d.dir, "config.toml"))
+	d.cmd.Stderr = &d.log
+	d.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	if err := d.cmd.Start(); err != nil {
+		t.Fatalf("start containerd (is it installed?): %v", err)
+	}
+}
+
+// kill ends the daemon at once. Its shims go on.
+func (d *daemon) kill() {
+	_ = d.cmd.Process.Kill()
+	_ = d.cmd.Wait()
+}
+
+func (d *daemon) awaitUp(t testing.TB, driver *Driver) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	defer cancel()
+	tick := time.NewTicker(20 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		_, err := driver.Info(ctx)
+		if err == nil {
+			return
+		}
+		select {
+		case <-ctx.Done():
+			d.kill()
+			t.Fatalf("containerd does not come up: %v\n%s", err, d.log.String())
+		case <-tick.C:
+		}
+	}
+}
+
+// driver makes one that is closed at the end of the test.
+func (d *daemon) driver(t testing.TB) *Driver {
+	t.Helper()
+	driver := d.open(t)
+	t.Cleanup(func() { _ = driver.Close() })
+	return driver
+}
+
+func (d *daemon) open(t testing.TB) *Driver {
+	t.Helper()
+	driver, err := New(Config{
+		Socket: d.socket, CgroupRoot: "/" + filepath.Base(d.dir), RunDir: filepath.Join(d.dir, "run"),
+		Logger: slog.New(slog.NewTextHandler(t.Output(), nil)),
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return driver
+}
+
+// clearInterrupted takes down what test runs that were killed left behind.
+func clearInterrupted(t testing.TB) {
+	t.Helper()
+	dirs, err := filepath.Glob(daemonDirs + "*")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, dir := range dirs {
+		pid, err := strconv.Atoi(strings.TrimPrefix(dir, daemonDirs))
+		if err != nil || syscall.Kill(pid, 0) == nil && pid != os.Getpid() {
+			continue // of a run that is under way
+		}
+		clearDir(t, dir)
+	}
+}
+
+// clearDir ends the shims of a daemon's directory and removes it.
+func clearDir(t testing.TB, dir string) {
+	procs, err := filepath.Glob("/proc/[0-9]*/cmdline")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, p := range procs {
+		line, err := os.ReadFile(p)
+		if err != nil || !bytes.Contains(line, []byte(dir+"/")) {
+			continue
+		}
+		if pid, err := strconv.Atoi(filepath.Base(filepath.Dir(p))); err == nil && pid != os.Getpid() {
+			_ = syscall.Kill(pid, syscall.SIGKILL)
+		}
+	}
+	mounts, err := os.ReadFile("/proc/self/mountinfo")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for line := range strings.Lines(string(mounts)) {
+		if at := strings.Fields(line)[4]; strings.HasPrefix(at, dir+"/") {
+			_ = unix.Unmount(at, unix.MNT_DETACH)
+		}
+	}
+	if err := os.RemoveAll(dir); err != nil {
+		t.Errorf("remove %s: %v", dir, err)
+	}
+}
+
+// busybox is a layer with busybox-static, its commands, and a few users.
+func busybox(t testing.TB) []byte {
+	t.Helper()
+	program, err := os.ReadFile("/bin/busybox")
+	if err != nil {
+		t.Fatalf("busybox-static must be installed: %v", err)
+	}
+	var layer bytes.Buffer
+	w := tar.NewWriter(&layer)
+	add := func(h tar.Header, body string) {
+		h.Size = int64(len(body))
+		if err := w.WriteHeader(&h); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := w.Write([]byte(body)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, dir := range []string{"bin/", "etc/", "tmp/", "home/web/"} {
+		add(tar.Header{Typeflag: tar.TypeDir, Name: dir, Mode: 0o755}, "")
+	}
+	add(tar.Header{Typeflag: tar.TypeReg, Name: "bin/busybox", Mode: 0o755}, string(program))
+	for _, name := range []string{"sh", "cat", "echo", "sleep", "hostname", "dd", "id", "pwd", "env", "stty", "grep", "ls", "mount", "kill", "yes", "head", "stat", "mkdir"} {
+		add(tar.Header{Typeflag: tar.TypeSymlink, Name: "bin/" + name, Linkname: "busybox", Mode: 0o777}, "")
+	}
+	add(tar.Header{Typeflag: tar.TypeReg, Name: "bin/garbage", Mode: 0o755}, "\x00\x01\x02")
+	add(tar.Header{Typeflag: tar.TypeReg, Name: "etc/passwd", Mode: 0o644}, "root:x:0:0:root:/root:/bin/sh\nweb:x:1000:1001:web:/home/web:/bin/sh\n")
+	add(tar.Header{Typeflag: tar.TypeReg, Name: "etc/group", Mode: 0o644}, "root:x:0:\nvideo:x:44:web\nstaff:x:50:\n")
+	if err := w.Close(); err != nil {
+		t.Fatal(err)
+	}
+	return layer.Bytes()
+}
+
+// image puts an image of one layer into the daemon's content store, as package
+// image does, and answers the digest of an index with this board's platform
+// and another's.
+func (d *daemon) image(t testing.TB, driver *Driver, config ocispec.ImageConfig) api.ImageID {
+	t.Helper()
+	layer := busybox(t)
+	here := platforms.DefaultSpec()
+	blob := d.put(t, driver, ocispec.MediaTypeImageLayer, layer)
+	conf := d.putJSON(t, driver, ocispec.MediaTypeImageConfig, ocispec.Image{
+		Platform: here, Config: config, RootFS: ocispec.RootFS{Type: "layers", DiffIDs: []digest.Digest{digest.FromBytes(layer)}},
+	})
+	manifest := d.putJSON(t, driver, ocispec.MediaTypeImageManifest, ocispec.Manifest{
+		Versioned: specs.Versioned{SchemaVersion: 2}, MediaType: ocispec.MediaTypeImageManifest, Config: conf, Layers: []ocispec.Descriptor{blob},
+	})
+	manifest.Platform = &here
+	other := ocispec.Descriptor{
+		MediaType: ocispec.MediaTypeImageManifest, Digest: digest.FromString("not on this board"), Size: 1,
+		Platform: &ocispec.Platform{OS: "linux", Architecture: "s390x"},
+	}
+	index := d.putJSON(t, driver, ocispec.MediaTypeImageIndex, ocispec.Index{
+		Versioned: specs.Versioned{SchemaVersion: 2}, MediaType: ocispec.MediaTypeImageIndex, Manifests: []ocispec.Descriptor{other, manifest},
+	})
+	return api.ImageID(index.Digest)
+}
+
+func (d *daemon) putJSON(t testing.TB, driver *Driver, mediaType string, v any) ocispec.Descriptor {
+	t.Helper()
+	raw, err := json.Marshal(v)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return d.put(t, driver, mediaType, raw)
+}
+
+func (d *daemon) put(t testing.TB, driver *Driver, mediaType string, raw []byte) ocispec.Descriptor {
+	t.Helper()
+	desc := ocispec.Descriptor{MediaType: mediaType, Digest: digest.FromBytes(raw), Size: int64(len(raw))}
+	err := content.WriteBlob(t.Context(), driver.Client().ContentStore(), desc.Digest.String(), bytes.NewReader(raw), desc,
+		content.WithLabels(map[string]string{gcRoot: "test"}))
+	if err != nil {
+		t.Fatal(errors.Join(errors.New("put blob"), err))
+	}
+	return desc
+}
