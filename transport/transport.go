@@ -97,14 +97,18 @@ type Conn interface {
 
 // Peer is who is at the other end.
 type Peer struct {
-	// ID is the certificate's subject. On Join it is only claimed.
+	// ID is the certificate's subject (common name). On Join it is only claimed.
 	ID api.NodeID
-	// Fleet is the fleet that certified it; "" for a self-made certificate.
+	// Fleet is the fleet that certified it (organization); "" for a self-made
+	// certificate. On Join it is only claimed.
 	Fleet api.FleetID
 	Addr  netip.AddrPort
 	// Key is the certificate's public key in PKIX, DER: proven to be held by
 	// the peer on every protocol, Join included.
 	Key []byte
+	// Chain is what the peer showed, leaf first, DER: on Join, for whoever has
+	// another CA or another rule to check it by.
+	Chain [][]byte
 }
 
 // Identity is the node's present credentials; they change while it runs.
