@@ -14,6 +14,8 @@ type BoardServer interface {
 	// GetBoard answers what the node knows of itself and its fleet, with no
 	// manager reachable too, and before it is a member.
 	GetBoard(context.Context, *Empty) (*BoardStatus, error)
+	// WhoLeads answers at once which node leads, as far as this one knows.
+	WhoLeads(context.Context, *Empty) (*LeaderHint, error)
 	// Init founds a fleet with this node as its first. Local socket only.
 	Init(context.Context, *InitRequest) (*InitResponse, error)
 	// Join enters a fleet by token. Local socket only.
@@ -71,6 +73,13 @@ type (
 		ServiceName string
 		Slot        int
 		Status      TaskStatus
+	}
+
+	// LeaderHint names the leader, "" if none is known. Self is set when the
+	// node that answers is it.
+	LeaderHint struct {
+		Leader NodeID
+		Self   bool
 	}
 
 	// InitRequest founds a fleet.
@@ -201,6 +210,7 @@ var BoardDesc = grpc.ServiceDesc{
 	ServiceName: boardService, HandlerType: (*BoardServer)(nil),
 	Methods: []grpc.MethodDesc{
 		unary("GetBoard", BoardServer.GetBoard),
+		unary("WhoLeads", BoardServer.WhoLeads),
 		unary("Init", BoardServer.Init),
 		unary("Join", BoardServer.Join),
 		unary("Leave", BoardServer.Leave),
@@ -225,6 +235,11 @@ const board = "/" + boardService + "/"
 // GetBoard calls BoardServer.GetBoard.
 func (c *BoardClient) GetBoard(ctx context.Context) (*BoardStatus, error) {
 	return invoke[BoardStatus](ctx, c.cc, board+"GetBoard", &Empty{})
+}
+
+// WhoLeads calls BoardServer.WhoLeads.
+func (c *BoardClient) WhoLeads(ctx context.Context) (*LeaderHint, error) {
+	return invoke[LeaderHint](ctx, c.cc, board+"WhoLeads", &Empty{})
 }
 
 // Init calls BoardServer.Init.
