@@ -1,0 +1,45 @@
+// Command edged runs on every board: it joins the board's fleet, or founds it,
+// and keeps the tasks that the fleet assigns.
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"github.com/spf13/pflag"
+
+	"github.com/edgeswarm/edgeswarm/internal/build"
+	"github.com/edgeswarm/edgeswarm/node"
+)
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
+	defer stop()
+	if err := run(ctx, os.Args[1:]); err != nil {
+		fmt.Fprintln(os.Stderr, "edged:", err)
+		stop()
+		os.Exit(1)
+	}
+}
+
+func run(ctx context.Context, args []string) error {
+	if len(args) > 0 && args[0] == node.LogProcess {
+		return node.RunLogProcess(ctx, args[1:])
+	}
+	cfg, flags, err := load(args, os.LookupEnv, os.Stdout)
+	if errors.Is(err, pflag.ErrHelp) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	if show, _ := flags.GetBool("version"); show {
+		fmt.Println("edged", build.Version)
+		return nil
+	}
+	return node.Run(ctx, cfg)
+}
