@@ -1,13 +1,12 @@
-// Package consensus keeps one ordered log of opaque entries on the fleet's
-// managers, by raft, and says who leads. It does not know what an entry means,
-// who should be a manager, or how peers are reached beyond dialling an ID.
 package consensus
 
 import (
 	"context"
 	"errors"
 	"io"
+	"log/slog"
 	"net"
+	"time"
 )
 
 // Errors, for errors.Is.
@@ -19,9 +18,24 @@ var (
 	ErrLeadershipLost = errors.New("leadership lost before the entry was confirmed")
 	// ErrBusy: the log store or a quorum is too slow; nothing was committed.
 	ErrBusy = errors.New("the log can't take more now")
+	// ErrTooLarge: the entry is larger than MaxEntry; nothing was committed.
+	ErrTooLarge = errors.New("entry too large")
 	// ErrClosed: the node was closed.
 	ErrClosed = errors.New("consensus closed")
+	// ErrHasState: the directory already holds a log; its fleet can't be founded again.
+	ErrHasState = errors.New("there is a log already")
+	// ErrVersion: the directory was written by a newer program.
+	ErrVersion = errors.New("written by a newer version")
+	// ErrCorrupt: the log's file is damaged.
+	ErrCorrupt = errors.New("damaged")
+	// ErrMachine: the machine could not take an entry or a snapshot, and the
+	// node has stopped rather than skip it.
+	ErrMachine = errors.New("stopped at an entry that can't be applied")
 )
+
+// MaxEntry is the largest entry in bytes: it must pass to a follower over a
+// slow network within a request's time-out.
+const MaxEntry = 16 << 20
 
 // Machine is what the log drives. Its methods are never called at once.
 type Machine interface {
@@ -54,4 +68,71 @@ type Server struct {
 	// Lag is the number of entries the server is behind the leader's commit,
 	// as far as the leader knows; 0 elsewhere.
 	Lag uint64
+}
+
+// Config says who a node is and what it works with. Zero timings and sizes
+// take the defaults named with them.
+type Config struct {
+	// ID is this node's, as Network dials it.
+	ID string
+	// Dir holds the log and snapshots; it is made if absent.
+	Dir     string
+	Network Network
+	Machine Machine
+	Logger  *slog.Logger
+
+	// Heartbeat is how often a leader makes itself heard (default 250 ms).
+	Heartbeat time.Duration
+	// Election is how long a follower bears silence before it asks for votes,
+	// and a leader goes without a quorum before it gives up (default 750 ms).
+	// Followers wait between once and twice this.
+	Election time.Duration
+	// DiskDeadline is how long one write may take before this node is too slow
+	// to lead (default 3 s: cards pause for a second or two by themselves).
+	DiskDeadline time.Duration
+	// RequestTimeout bounds one exchange between managers (default 5 s).
+	RequestTimeout time.Duration
+	// SnapshotEntries and SnapshotBytes are after how much log a snapshot is
+	// taken (defaults 2048 and 8 MiB), whichever comes first. TrailingEntries
+	// are kept behind it for followers that were away (default 512).
+	SnapshotEntries uint64
+	SnapshotBytes   int64
+	TrailingEntries uint64
+
+	// faults, set by tests, is called before each disk operation by name and
+	// may delay or fail it.
+	faults func(op string) error
+}
+
+func (c Config) withDefaults() Config {
+	set(&c.Heartbeat, 250*time.Millisecond)
+	set(&c.Election, 750*time.Millisecond)
+	set(&c.DiskDeadline, 3*time.Second)
+	set(&c.RequestTimeout, 5*time.Second)
+	set(&c.SnapshotEntries, 2048)
+	set(&c.SnapshotBytes, 8<<20)
+	set(&c.TrailingEntries, 512)
+	set(&c.Logger, slog.New(slog.DiscardHandler))
+	return c
+}
+
+func set[T comparable](field *T, value T) {
+	var zero T
+	if *field == zero {
+		*field = value
+	}
+}
+
+func (c Config) validate() error {
+	switch {
+	case c.ID == "":
+		return errors.New("no ID")
+	case c.Dir == "":
+		return errors.New("no directory")
+	case c.Network == nil || c.Machine == nil:
+		return errors.New("no network or no machine")
+	case c.Election < 2*c.Heartbeat:
+		return errors.New("the election time-out must span two heartbeats")
+	}
+	return nil
 }
