@@ -124,10 +124,10 @@ type (
 		RequestID RequestID
 		Reference string
 	}
-	// FetchImageRequest names an image of the fleet. All platforms are fetched
-	// unless one is named.
+	// FetchImageRequest describes an image of the fleet. All platforms are
+	// fetched unless one is named.
 	FetchImageRequest struct {
-		Image    ImageID
+		Image    *Image
 		Platform *Platform
 		From     []NodeID // who is known to hold it; asked first
 	}

@@ -105,11 +105,7 @@ func (s *Store) serveBlob(ctx context.Context, conn transport.Conn) error {
 	if err != nil || req.Offset < 0 {
 		return writeMessage(conn, blobResponse{Error: "no such digest or offset"})
 	}
-	c, err := s.containerd()
-	if err != nil {
-		return writeMessage(conn, blobResponse{Error: err.Error()})
-	}
-	blob, err := c.ContentStore().ReaderAt(ctx, ocispec.Descriptor{Digest: d})
+	blob, err := s.cfg.Client.ContentStore().ReaderAt(ctx, ocispec.Descriptor{Digest: d})
 	if errdefs.IsNotFound(err) {
 		return writeMessage(conn, blobResponse{})
 	}

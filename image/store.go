@@ -23,8 +23,10 @@ import (
 
 // Config of a board's image store.
 type Config struct {
-	// Socket of containerd, and the namespace that holds our blobs.
-	Socket, Namespace string
+	// Client of containerd, in the namespace that holds our blobs. The daemon
+	// need not be there yet. Socket is for error messages.
+	Client *client.Client
+	Socket string
 	// Platform of this board; Platforms are those of all the fleet's boards,
 	// which a pull from a registry brings along.
 	Platform  api.Platform
@@ -40,9 +42,6 @@ type Config struct {
 type Store struct {
 	cfg Config
 
-	mu     sync.Mutex
-	client *client.Client // nil until containerd answered once
-
 	flights sync.Mutex
 	flying  map[api.ImageID]*flight // one fetch of an image at a time
 }
@@ -52,33 +51,9 @@ type flight struct {
 	err  error
 }
 
-// New prepares a store. containerd need not run yet.
+// New prepares a store. The client stays the caller's, who closes it.
 func New(cfg Config) *Store {
 	return &Store{cfg: cfg, flying: map[api.ImageID]*flight{}}
-}
-
-// Close lets containerd go.
-func (s *Store) Close() error {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.client == nil {
-		return nil
-	}
-	return s.client.Close()
-}
-
-// containerd connects when first needed; the connection mends itself after.
-func (s *Store) containerd() (*client.Client, error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.client == nil {
-		c, err := client.New(s.cfg.Socket, client.WithDefaultNamespace(s.cfg.Namespace), client.WithTimeout(3*time.Second))
-		if err != nil {
-			return nil, api.Errorf(api.Unavailable, "", "containerd does not answer at %s: see that it runs (systemctl status containerd): %w", s.cfg.Socket, err)
-		}
-		s.client = c
-	}
-	return s.client, nil
 }
 
 // Ensure makes the image complete for this board's platform and returns the
@@ -99,15 +74,12 @@ func (s *Store) Ensure(ctx context.Context, image *api.Image) (api.ImageID, erro
 // held answers the manifest of this board's platform if every blob of it is
 // here; the error is errdefs.ErrNotFound if one is missing.
 func (s *Store) held(ctx context.Context, image *api.Image) (api.ImageID, error) {
-	c, err := s.containerd()
+	cs := s.cfg.Client.ContentStore()
+	desc, err := s.manifestFor(ctx, cs, rootOf(image))
 	if err != nil {
 		return "", err
 	}
-	desc, err := s.manifestFor(ctx, c.ContentStore(), rootOf(image))
-	if err != nil {
-		return "", err
-	}
-	if err := complete(ctx, c.ContentStore(), desc, platforms.All); err != nil {
+	if err := complete(ctx, cs, desc, platforms.All); err != nil {
 		return "", err
 	}
 	return api.ImageID(desc.Digest), nil
@@ -185,10 +157,7 @@ func recordName(d digest.Digest) string { return "edgeswarm@" + d.String() }
 // leased runs work under a lease: blobs that come in are safe from collection
 // until it ends.
 func (s *Store) leased(ctx context.Context, work func(context.Context, *client.Client) error) error {
-	c, err := s.containerd()
-	if err != nil {
-		return err
-	}
+	c := s.cfg.Client
 	ctx, done, err := c.WithLease(ctx, leases.WithRandomID(), leases.WithExpiration(24*time.Hour))
 	if err != nil {
 		return fmt.Errorf("take lease: %w", err)
