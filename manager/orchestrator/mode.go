@@ -1,0 +1,103 @@
+package orchestrator
+
+import (
+	"cmp"
+	"slices"
+
+	"github.com/edgeswarm/edgeswarm/api"
+)
+
+// scale gives a replicated service as many slots as its spec wants.
+func (p *pass) scale() {
+	var held []*slot
+	for _, s := range p.slots {
+		if s.current() != nil {
+			held = append(held, s)
+		}
+	}
+	replicas := int(p.s.Spec.Replicas())
+	if len(held) > replicas {
+		p.scaleDown(held, len(held)-replicas)
+	}
+	for number := 1; len(held) < replicas; number++ {
+		s := p.slot(place{number: number})
+		if s.current() == nil {
+			p.create(s, nil)
+			held = append(held, s)
+		}
+	}
+	// What is left of slots that nobody holds is of no use.
+	p.slots = slices.DeleteFunc(p.slots, func(s *slot) bool {
+		if s.current() != nil {
+			return false
+		}
+		for _, t := range s.tasks {
+			p.discard(t)
+		}
+		return true
+	})
+}
+
+// scaleDown gives up n slots: first those that don't run, then one after the
+// other from the node that has the most, the highest number first.
+func (p *pass) scaleDown(held []*slot, n int) {
+	load := map[api.NodeID]int{}
+	for _, s := range held {
+		load[s.current().NodeID]++
+	}
+	for range n {
+		victim := slices.MaxFunc(held, func(a, b *slot) int {
+			ta, tb := a.current(), b.current()
+			return cmp.Or(
+				boolCompare(!running(ta), !running(tb)),
+				cmp.Compare(load[ta.NodeID], load[tb.NodeID]),
+				a.compare(b.place))
+		})
+		load[victim.current().NodeID]--
+		held = slices.DeleteFunc(held, func(s *slot) bool { return s == victim })
+		for _, t := range victim.tasks {
+			p.discard(t)
+		}
+		p.slots = slices.DeleteFunc(p.slots, func(s *slot) bool { return s == victim })
+	}
+}
+
+// running reports whether the task runs as it should.
+func running(t *api.Task) bool { return t.Status.State == api.TaskRunning && wanted(t) }
+
+func boolCompare(a, b bool) int {
+	switch {
+	case a == b:
+		return 0
+	case b:
+		return -1
+	default:
+		return 1
+	}
+}
+
+// cover gives a global service a task on every node that it is meant for. A
+// node that is down keeps its task: it goes on when the node is back.
+func (p *pass) cover() {
+	for node := range p.v.Nodes.All() {
+		s := p.slot(place{node: node.ID})
+		switch {
+		case !p.fits(node):
+			for _, t := range slices.Clone(s.tasks) {
+				p.retire(s, t)
+			}
+		case s.current() == nil && takesNew(node):
+			p.create(s, nil)
+		}
+	}
+}
+
+// fits reports whether a node may keep tasks of the service.
+func (p *pass) fits(node *api.Node) bool {
+	return node.Spec.Availability != api.AvailabilityDrain && p.constraints.Match(node)
+}
+
+// takesNew reports whether a node that fits takes new tasks now.
+func takesNew(node *api.Node) bool {
+	return node.Status.State == api.NodeReady && node.Spec.Availability != api.AvailabilityPause
+}

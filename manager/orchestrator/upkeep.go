@@ -1,0 +1,220 @@
+package orchestrator
+
+import (
+	"slices"
+	"time"
+
+	"github.com/edgeswarm/edgeswarm/api"
+)
+
+// The wait before a task that keeps failing is replaced doubles from the
+// policy's delay, at least minBackoff from the second failure on, to maxBackoff.
+const (
+	minBackoff = time.Second
+	maxBackoff = 5 * time.Minute
+)
+
+// upkeep brings one slot forward, without changing what its task is made of:
+// that is the rollout's, at its own pace.
+func (p *pass) upkeep(s *slot) {
+	t := s.current()
+	if t == nil {
+		return
+	}
+	p.handOver(s, t)
+	t = s.current()
+	switch {
+	case !assigned(t):
+		p.refresh(s, t)
+	case t.Over():
+		p.restart(s, t)
+	case p.misplaced(t):
+		p.relocate(s, t)
+	case t.DesiredState == api.TaskReady && !p.unfinished(s, t, ""):
+		p.change(s, t, func(t *api.Task) { t.DesiredState = api.TaskRunning })
+	}
+}
+
+// handOver retires the task that current takes over from (start-first), once
+// current runs or the other is of no use any more.
+func (p *pass) handOver(s *slot, current *api.Task) {
+	before := s.predecessor(current)
+	for _, t := range slices.Clone(s.tasks) {
+		if t == current || !wanted(t) {
+			continue
+		}
+		if t != before || running(current) || t.Over() || p.lost(t.NodeID) {
+			p.retire(s, t)
+		}
+	}
+}
+
+// unfinished reports whether a task of the slot, other than current and the
+// one named, was told to end and may still run.
+func (p *pass) unfinished(s *slot, current *api.Task, but api.TaskID) bool {
+	return slices.ContainsFunc(s.tasks, func(t *api.Task) bool {
+		return t != current && t.ID != but && !wanted(t) && !t.Over() && assigned(t) && !p.lost(t.NodeID)
+	})
+}
+
+// refresh lets a task that no node has been told of follow the spec: nothing
+// is lost by it, so it waits for no wave. While a rollout stands still, so does it.
+func (p *pass) refresh(s *slot, t *api.Task) {
+	if t.SpecVersion == p.s.SpecVersion {
+		return
+	}
+	if p.outdated(t) && (t.Status.State != api.TaskPending || p.paused()) {
+		return // just moved: its turn comes with the others
+	}
+	p.change(s, t, func(t *api.Task) {
+		t.Spec, t.SpecVersion, t.Ports = p.s.Spec.TaskTemplate, p.s.SpecVersion, specPorts(p.s.Spec.EndpointSpec)
+		t.Monitor, t.Failures = p.config().Monitor, 0
+	})
+}
+
+// misplaced reports whether a task must leave its node. A global one may stay
+// on one that is down: it belongs nowhere else.
+func (p *pass) misplaced(t *api.Task) bool {
+	node := p.v.Node(t.NodeID)
+	if t.Slot == 0 {
+		return false // see cover
+	}
+	return p.lost(t.NodeID) || !p.fits(node)
+}
+
+// relocate gives a slot a task elsewhere. Its old one is told to stop; on a
+// node that is down it is told so when the node is back.
+func (p *pass) relocate(s *slot, t *api.Task) {
+	p.succeed(s, t, p.config().Order == api.StartFirst && !p.lost(t.NodeID), func(next *api.Task) { p.asIs(next, t) })
+}
+
+// restart replaces a task that ended and that its agent will not start again,
+// if its policy wants that, after a wait that grows while it keeps failing.
+func (p *pass) restart(s *slot, t *api.Task) {
+	policy := t.Spec.RestartPolicy.OrDefault()
+	switch {
+	case policy.Condition == api.RestartNone:
+		return
+	case policy.Condition == api.RestartOnFailure && t.Status.State == api.TaskComplete:
+		return
+	case t.Slot == 0 && !p.covers(t.NodeID):
+		return
+	}
+	failures := 1
+	if t.Status.State == api.TaskRejected || t.Status.InMonitor {
+		failures = t.Failures + 1
+	}
+	if !p.waited(TimerKey{Service: p.s.ID, Wait: WaitRestart, Task: t.ID}, backoff(*policy.Delay, failures)) {
+		return
+	}
+	p.succeed(s, t, false, func(next *api.Task) {
+		p.asIs(next, t)
+		next.Failures = failures
+	})
+}
+
+func backoff(delay time.Duration, failures int) time.Duration {
+	if failures <= 1 {
+		return delay
+	}
+	wait := max(delay, minBackoff)
+	for range failures - 1 {
+		if wait *= 2; wait >= maxBackoff {
+			return max(delay, maxBackoff)
+		}
+	}
+	return wait
+}
+
+// covers reports whether a global service may have a new task on the node.
+func (p *pass) covers(id api.NodeID) bool {
+	node := p.v.Node(id)
+	return node != nil && p.fits(node) && takesNew(node)
+}
+
+// succeed makes a task that takes over the slot from t. With overlap t runs on
+// until the new one does; else it is retired at once, and the new one waits for
+// its end: on the same node by the agent's own sequence, else in state ready
+// (see scheduler.Place).
+func (p *pass) succeed(s *slot, t *api.Task, overlap bool, edit func(*api.Task)) *api.Task {
+	replaces := t.ID
+	before := s.predecessor(t)
+	overlap = overlap && !t.Over()
+	switch {
+	case before != nil: // that one still serves: let it, and give up t
+		p.retire(s, t)
+		replaces, overlap = before.ID, true
+	case !overlap:
+		p.retire(s, t)
+	}
+	return p.create(s, func(next *api.Task) {
+		next.Replaces = replaces
+		if !overlap && p.unfinished(s, next, replaces) {
+			next.DesiredState = api.TaskReady
+		}
+		edit(next)
+	})
+}
+
+// create makes a task for a slot, of what the spec says now. It replaces the
+// slot's latest task, if that may still run.
+func (p *pass) create(s *slot, edit func(*api.Task)) *api.Task {
+	t := &api.Task{
+		ID: p.in.NewID(), ServiceID: p.s.ID, ServiceName: p.s.Spec.Name, Slot: s.number, NodeID: s.node,
+		Spec: p.s.Spec.TaskTemplate, SpecVersion: p.s.SpecVersion, Ports: specPorts(p.s.Spec.EndpointSpec),
+		DesiredState: api.TaskRunning, Status: api.TaskStatus{State: api.TaskNew, Timestamp: p.in.Now},
+		Monitor: p.config().Monitor,
+	}
+	if edit != nil {
+		edit(t)
+	} else if n := len(s.tasks); n > 0 && !s.tasks[n-1].Over() {
+		t.Replaces = s.tasks[n-1].ID
+	}
+	s.tasks = append(s.tasks, t)
+	p.made[s] = true
+	p.put(t)
+	return t
+}
+
+// asIs makes a task of what t was made of, if an update has yet to come to it:
+// moving must not bring in a spec that may be bad. Where it may run is taken
+// from the spec of the moment.
+func (p *pass) asIs(next, t *api.Task) {
+	if !p.outdated(t) {
+		return
+	}
+	next.Spec, next.SpecVersion, next.Ports, next.Monitor = t.Spec, t.SpecVersion, p.unchosen(t.Ports), t.Monitor
+	var placement api.Placement
+	if now := p.s.Spec.TaskTemplate.Placement; now != nil {
+		placement = *now
+	}
+	placement.Platforms = nil
+	if t.Spec.Placement != nil {
+		placement.Platforms = t.Spec.Placement.Platforms
+	}
+	next.Spec.Placement = &placement
+}
+
+// unchosen gives the choice of those ports back to the scheduler that it was
+// given by the spec of now or of before.
+func (p *pass) unchosen(ports []api.PortConfig) []api.PortConfig {
+	specs := specPorts(p.s.Spec.EndpointSpec)
+	if p.s.PreviousSpec != nil {
+		specs = append(specs, specPorts(p.s.PreviousSpec.EndpointSpec)...)
+	}
+	ports = slices.Clone(ports)
+	for i, port := range ports {
+		port.PublishedPort = 0
+		if slices.Contains(specs, port) {
+			ports[i] = port
+		}
+	}
+	return ports
+}
+
+func specPorts(spec *api.EndpointSpec) []api.PortConfig {
+	if spec == nil {
+		return nil
+	}
+	return slices.Clone(spec.Ports)
+}
