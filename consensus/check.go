@@ -1,6 +1,7 @@
 package consensus
 
 import (
+	"bytes"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -49,7 +50,7 @@ func checkFile(path string) error {
 	if err != nil {
 		return err
 	}
-	return c.page(root, 0)
+	return c.page(root, bounds{})
 }
 
 type checker struct {
@@ -92,9 +93,16 @@ func (c *checker) meta() (root uint64, err error) {
 	return order.Uint64(newest[16:]), nil
 }
 
+// bounds are what a subtree's keys lie between, from first up to but without
+// end; nil is no bound.
+type bounds struct {
+	first, end []byte
+	depth      int
+}
+
 // page checks a page and all below it.
-func (c *checker) page(id uint64, depth int) error {
-	if id < 2 || id >= c.end || depth > maxDepth {
+func (c *checker) page(id uint64, within bounds) error {
+	if id < 2 || id >= c.end || within.depth > maxDepth {
 		return damaged("page %d out of range", id)
 	}
 	head := make([]byte, pageHeader)
@@ -115,47 +123,83 @@ func (c *checker) page(id uint64, depth int) error {
 	if _, err := c.file.ReadAt(raw, int64(id)*pageSize); err != nil {
 		return fmt.Errorf("read page %d: %w", id, err)
 	}
-	return c.elements(id, raw, depth)
+	return c.elements(id, raw, within)
 }
 
-// elements checks what a page, or a bucket small enough to be inlined in its
-// parent's page, holds.
-func (c *checker) elements(id uint64, raw []byte, depth int) error {
-	if len(raw) < pageHeader {
-		return damaged("page %d is too short", id)
+// element is one key of a page, with the child page or the value it leads to.
+type element struct {
+	key, value []byte
+	child      uint64
+	bucket     bool
+}
+
+// elements checks what a page holds, or a bucket small enough to be inlined in
+// its parent's page.
+func (c *checker) elements(id uint64, raw []byte, within bounds) error {
+	list, branch, err := parse(id, raw)
+	if err != nil {
+		return err
 	}
-	flags, count := order.Uint16(raw[8:]), int(order.Uint16(raw[10:]))
-	if pageHeader+count*elementSize > len(raw) {
-		return damaged("page %d holds too much", id)
-	}
-	for i := range count {
-		at := pageHeader + i*elementSize
-		e := raw[at : at+elementSize]
-		switch flags {
-		case flagBranch:
-			if uint64(at)+uint64(order.Uint32(e))+uint64(order.Uint32(e[4:])) > uint64(len(raw)) {
-				return damaged("page %d: key %d out of bounds", id, i)
+	for i, e := range list {
+		switch {
+		case i > 0 && bytes.Compare(list[i-1].key, e.key) >= 0,
+			within.first != nil && bytes.Compare(e.key, within.first) < 0,
+			within.end != nil && bytes.Compare(e.key, within.end) >= 0:
+			return damaged("page %d: key %d is out of order", id, i)
+		case branch:
+			below := bounds{first: e.key, end: within.end, depth: within.depth + 1}
+			if i+1 < len(list) {
+				below.end = list[i+1].key
 			}
-			if err := c.page(order.Uint64(e[8:]), depth+1); err != nil {
-				return err
-			}
-		case flagLeaf:
-			key := uint64(at) + uint64(order.Uint32(e[4:]))
-			value := key + uint64(order.Uint32(e[8:]))
-			end := value + uint64(order.Uint32(e[12:]))
-			if end > uint64(len(raw)) {
-				return damaged("page %d: entry %d out of bounds", id, i)
-			}
-			if order.Uint32(e)&flagBucket != 0 {
-				if err := c.bucket(id, raw[value:end], depth+1); err != nil {
-					return err
-				}
-			}
-		default:
-			return damaged("page %d is of no known kind", id)
+			err = c.page(e.child, below)
+		case e.bucket:
+			err = c.bucket(id, e.value, within.depth+1)
+		}
+		if err != nil {
+			return err
 		}
 	}
 	return nil
+}
+
+// parse reads a page's elements; they point into it.
+func parse(id uint64, raw []byte) (list []element, branch bool, err error) {
+	if len(raw) < pageHeader {
+		return nil, false, damaged("page %d is too short", id)
+	}
+	flags, count := order.Uint16(raw[8:]), int(order.Uint16(raw[10:]))
+	if flags != flagBranch && flags != flagLeaf {
+		return nil, false, damaged("page %d is of no known kind", id)
+	}
+	branch = flags == flagBranch
+	if pageHeader+count*elementSize > len(raw) || branch && count == 0 {
+		return nil, false, damaged("page %d: bad number of keys", id)
+	}
+	for i := range count {
+		at := uint64(pageHeader + i*elementSize)
+		e := raw[at : at+elementSize]
+		var key, value, end uint64
+		if branch {
+			key = at + uint64(order.Uint32(e))
+			value = key + uint64(order.Uint32(e[4:]))
+			end = value
+		} else {
+			key = at + uint64(order.Uint32(e[4:]))
+			value = key + uint64(order.Uint32(e[8:]))
+			end = value + uint64(order.Uint32(e[12:]))
+		}
+		if end > uint64(len(raw)) {
+			return nil, false, damaged("page %d: key %d out of bounds", id, i)
+		}
+		next := element{key: raw[key:value], value: raw[value:end]}
+		if branch {
+			next.child = order.Uint64(e[8:])
+		} else {
+			next.bucket = order.Uint32(e)&flagBucket != 0
+		}
+		list = append(list, next)
+	}
+	return list, branch, nil
 }
 
 func (c *checker) bucket(id uint64, raw []byte, depth int) error {
@@ -163,7 +207,7 @@ func (c *checker) bucket(id uint64, raw []byte, depth int) error {
 		return damaged("page %d: broken bucket", id)
 	}
 	if root := order.Uint64(raw); root != 0 {
-		return c.page(root, depth)
+		return c.page(root, bounds{depth: depth})
 	}
-	return c.elements(id, raw[bucketHeader:], depth)
+	return c.elements(id, raw[bucketHeader:], bounds{depth: depth})
 }

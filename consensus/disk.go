@@ -53,9 +53,7 @@ func openDisk(path string, cfg Config) (*disk, error) {
 	if err := checkFile(path); err != nil {
 		return nil, fmt.Errorf("open log %s: %w: move the state directory away and let this board join its fleet again", path, err)
 	}
-	db, err := bbolt.Open(path, 0o600, &bbolt.Options{
-		Timeout: time.Second, PageSize: pageSize, NoFreelistSync: true, FreelistType: bbolt.FreelistMapType,
-	})
+	db, err := openFile(path)
 	if errors.Is(err, bbolt.ErrTimeout) {
 		return nil, fmt.Errorf("open log %s: it is in use by another process: stop that first", path)
 	} else if err != nil {
@@ -70,6 +68,18 @@ func openDisk(path string, cfg Config) (*disk, error) {
 		return nil, errors.Join(fmt.Errorf("open log %s: %w", path, err), db.Close())
 	}
 	return d, nil
+}
+
+// openFile is the last net for what checkFile let through.
+func openFile(path string) (db *bbolt.DB, err error) {
+	defer func() {
+		if r := recover(); r != nil {
+			err = damaged("%v", r)
+		}
+	}()
+	return bbolt.Open(path, 0o600, &bbolt.Options{
+		Timeout: time.Second, PageSize: pageSize, NoFreelistSync: true, FreelistType: bbolt.FreelistMapType,
+	})
 }
 
 // load makes the buckets of a new file and reads what is kept in memory.

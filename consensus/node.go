@@ -279,6 +279,8 @@ type Stats struct {
 	Writes   uint64
 	FileSize int64 // bytes
 	Stalled  bool  // a write is overdue
+	// Requests counts what was sent to followers since Open, heartbeats included.
+	Requests uint64
 }
 
 // Stats reads the node's counters.
@@ -286,5 +288,6 @@ func (n *Node) Stats() Stats {
 	return Stats{
 		State: n.raft.State().String(), Term: n.raft.CurrentTerm(), Last: n.raft.LastIndex(), Commit: n.raft.CommitIndex(),
 		Applied: n.raft.AppliedIndex(), Writes: n.disk.writes.Load(), FileSize: n.disk.size(), Stalled: n.disk.stalled(),
+		Requests: n.transport.sent.Load(),
 	}
 }

@@ -286,11 +286,17 @@ func TestIdleFleetWritesNothingAndSaysLittle(t *testing.T) {
 		for id, m := range f.nodes {
 			before[id] = m.Stats().Writes
 		}
+		sent := f.nodes["a"].Stats().Requests
 		time.Sleep(10 * time.Minute)
 		for id, m := range f.nodes {
 			if wrote := m.Stats().Writes - before[id]; wrote != 0 {
 				t.Errorf("%s wrote %d times in ten idle minutes", id, wrote)
 			}
+		}
+		perSecond := float64(f.nodes["a"].Stats().Requests-sent) / 600
+		t.Logf("the leader sends %.1f requests a second to two followers", perSecond)
+		if perSecond > 11 {
+			t.Errorf("the leader sends %.1f requests a second", perSecond)
 		}
 		if !f.nodes["a"].isLeading() || f.nodes["a"].terms != 1 {
 			t.Error("leadership moved in an idle fleet")

@@ -25,7 +25,8 @@ type transport struct {
 	hurry     *signal       // ends waits for a heartbeat: see VerifyLeader
 	heard     *signal       // after each answer, and when a term ends
 	closed    chan struct{}
-	asked     atomic.Int32 // VerifyLeader calls under way
+	asked     atomic.Int32  // VerifyLeader calls under way
+	sent      atomic.Uint64 // AppendEntries requests
 	leads     atomic.Bool
 
 	mu    sync.Mutex
@@ -85,6 +86,7 @@ func (t *transport) AppendEntries(id raft.ServerID, target raft.ServerAddress, a
 		t.wait(t.heartbeat, nil)
 		return errStalled
 	}
+	t.sent.Add(1)
 	err := t.NetworkTransport.AppendEntries(id, target, args, resp)
 	t.note(id, args, resp, p, err)
 	return err
