@@ -118,7 +118,7 @@ func TestLoneLeaderResumesWhenItsDiskDoes(t *testing.T) {
 			t.Errorf("propose: %v", err)
 		}
 		release()
-		f.eventually("a leads again", func() bool { return a.isLeading() && a.terms == 2 })
+		f.eventually("a leads again", func() bool { return a.isLeading() && a.began() == 2 })
 		if !a.machine.has("slow") {
 			t.Error("an entry that reached the disk late is gone")
 		}

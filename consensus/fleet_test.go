@@ -72,6 +72,12 @@ func (m *notes) all() []string {
 	return slices.Clone(m.entries)
 }
 
+func (m *notes) failAt(entry string) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.fail = entry
+}
+
 func (m *notes) has(entry string) bool { return slices.Contains(m.all(), entry) }
 
 // fleet is some nodes on one hub, with their directories.
@@ -148,6 +154,12 @@ func (m *member) isLeading() bool {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	return m.leading > 0
+}
+
+func (m *member) began() int {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.terms
 }
 
 // close ends a node in the proper order.

@@ -194,7 +194,7 @@ func TestLeadThatFailsEndsTheTerm(t *testing.T) {
 		}
 		f.eventually("a's failing lead hands over", func() bool {
 			l := f.leader()
-			return l != nil && l.id != "a" && a.terms > 0
+			return l != nil && l.id != "a" && a.began() > 0
 		})
 		f.write("on")
 	})
@@ -209,7 +209,7 @@ func TestLeadThatFailsAloneIsCalledAgain(t *testing.T) {
 		if err := a.Bootstrap(); err != nil {
 			t.Fatal(err)
 		}
-		f.eventually("a leads in its second try", func() bool { return a.isLeading() && a.terms == 2 })
+		f.eventually("a leads in its second try", func() bool { return a.isLeading() && a.began() == 2 })
 	})
 }
 
@@ -233,7 +233,7 @@ func TestAnEntryThatCannotBeReadStopsTheNode(t *testing.T) {
 	bubble(t, nil, func(t *testing.T, f *fleet) {
 		f.found()
 		c := f.nodes["c"]
-		c.machine.fail = "from the future"
+		c.machine.failAt("from the future")
 		f.write("from the future")
 		f.write("later")
 		if err := <-c.ran; !errors.Is(err, consensus.ErrMachine) || !strings.Contains(err.Error(), "unknown format") {
@@ -298,7 +298,7 @@ func TestIdleFleetWritesNothingAndSaysLittle(t *testing.T) {
 		if perSecond > 11 {
 			t.Errorf("the leader sends %.1f requests a second", perSecond)
 		}
-		if !f.nodes["a"].isLeading() || f.nodes["a"].terms != 1 {
+		if !f.nodes["a"].isLeading() || f.nodes["a"].began() != 1 {
 			t.Error("leadership moved in an idle fleet")
 		}
 	})
