@@ -1,0 +1,167 @@
+package scheduler
+
+import (
+	"cmp"
+	"slices"
+
+	"github.com/edgeswarm/edgeswarm/api"
+	"github.com/edgeswarm/edgeswarm/store"
+)
+
+// Result is what must change.
+type Result struct{ Puts []api.Object }
+
+// Place gives every wanted task that is not assigned yet a node and its host
+// ports, or a reason why it has none. A task that has its node from birth (of
+// a global service) is checked against that node alone. A task whose reason is
+// the one it has already is left as it is.
+func Place(v *store.View) Result {
+	waiting := unassigned(v)
+	if len(waiting) == 0 {
+		return Result{}
+	}
+	p := &placer{v: v, fleet: newFleet(v)}
+	// Those with a home come first, so that nobody takes what they return to.
+	rest := slices.DeleteFunc(waiting, p.home)
+	for i := 0; i < len(rest); {
+		g := p.newGroup(rest[i])
+		for ; i < len(rest) && g.same(rest[i]); i++ {
+			p.place(g, rest[i])
+		}
+	}
+	slices.SortFunc(p.puts, func(a, b api.Object) int { return cmp.Compare(a.Key(), b.Key()) })
+	return Result{Puts: p.puts}
+}
+
+// unassigned lists the tasks to place: by service, version and slot.
+func unassigned(v *store.View) []*api.Task {
+	var list []*api.Task
+	for t := range v.Tasks.All() {
+		if t.Status.State.Before(api.TaskAssigned) && t.DesiredState.Before(api.TaskDraining) {
+			list = append(list, t)
+		}
+	}
+	slices.SortFunc(list, func(a, b *api.Task) int {
+		return cmp.Or(cmp.Compare(a.ServiceID, b.ServiceID), cmp.Compare(a.SpecVersion, b.SpecVersion),
+			cmp.Compare(a.Slot, b.Slot), cmp.Compare(a.ID, b.ID))
+	})
+	return list
+}
+
+// placer is one call of Place under way.
+type placer struct {
+	v     *store.View
+	fleet *fleet
+	puts  []api.Object
+	rules map[ruleKey]*rules
+}
+
+// home puts a task where it belongs: the node it has from birth, or that of the
+// task it swaps places with. It reports whether the task is dealt with.
+func (p *placer) home(t *api.Task) bool {
+	swapped := p.swapped(t)
+	switch {
+	case t.NodeID != "":
+		n := p.fleet.byID[t.NodeID]
+		if n == nil {
+			p.waits(t, "its node is not a member any more")
+		} else if why := p.fits(n, t, swapped); why.ok() {
+			p.assign(n, t, swapped)
+		} else {
+			p.waits(t, why.of(n.Name()))
+		}
+		return true
+	case swapped != nil:
+		n := p.fleet.byID[swapped.NodeID]
+		if n == nil || !p.fits(n, t, swapped).ok() {
+			return false
+		}
+		p.assign(n, t, swapped)
+		return true
+	default:
+		return false
+	}
+}
+
+// swapped is the task that t replaces, if that was told to end and has not yet:
+// on its node its resources and ports are t's, since the agent stops the one
+// before it starts the other. Nil if there is none.
+func (p *placer) swapped(t *api.Task) *api.Task {
+	if t.Replaces == "" {
+		return nil
+	}
+	old := p.v.Task(t.Replaces)
+	if old == nil || old.DesiredState.Before(api.TaskDraining) || old.Over() {
+		return nil
+	}
+	return old
+}
+
+// fits tells why a node can't take the task, swapping places with the other.
+func (p *placer) fits(n *node, t, swapped *api.Task) reason {
+	r := p.rulesOf(t)
+	if why := r.static(n); !why.ok() {
+		return why
+	}
+	count := 0
+	if r.maxReplicas > 0 {
+		count = p.fleet.countOf(t.ServiceID)[n.index]
+	}
+	return r.room(n, count, swapped)
+}
+
+// place puts a task on the node of its group that has the least.
+func (p *placer) place(g *group, t *api.Task) {
+	g.prefer(t)
+	for {
+		n := g.best()
+		if n == nil {
+			p.waits(t, g.explain())
+			return
+		}
+		if why := g.rules.room(n, g.counts[n.index], nil); !why.ok() {
+			g.exclude(why) // for all of the group: they ask for the same
+			continue
+		}
+		p.assign(n, t, p.swapped(t))
+		g.placed()
+		return
+	}
+}
+
+// assign puts the task on the node. It may run at once, unless it must wait for
+// the end of a task on another node.
+func (p *placer) assign(n *node, t, swapped *api.Task) {
+	next := *t
+	next.NodeID = n.ID
+	next.Status.State, next.Status.Timestamp = api.TaskAssigned, p.v.Time
+	next.Status.Message, next.Status.Err = "", ""
+	elsewhere := swapped != nil && swapped.NodeID != n.ID
+	if elsewhere && !p.down(swapped.NodeID) {
+		next.DesiredState = api.TaskReady
+	}
+	if elsewhere {
+		swapped = nil
+	}
+	next.Ports = n.choosePorts(t.Ports, swapped)
+	n.take(&next, swapped)
+	p.fleet.countOf(t.ServiceID)[n.index]++
+	p.puts = append(p.puts, &next)
+}
+
+func (p *placer) down(id api.NodeID) bool {
+	n := p.v.Node(id)
+	return n == nil || n.Status.State == api.NodeDown
+}
+
+// waits records why a task has no node. It is said as the status's message,
+// and as its error, which is where Docker's tables look.
+func (p *placer) waits(t *api.Task, why string) {
+	if t.Status.State == api.TaskPending && t.Status.Message == why && t.Status.Err == why {
+		return
+	}
+	next := *t
+	next.Status.State, next.Status.Timestamp = api.TaskPending, p.v.Time
+	next.Status.Message, next.Status.Err = why, why
+	p.puts = append(p.puts, &next)
+}
