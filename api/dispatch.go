@@ -122,6 +122,9 @@ type (
 		Role        NodeRole
 		Description NodeDescription
 		Addrs       []netip.AddrPort
+		// Renewal is set when the board's proof is an old certificate of the
+		// fleet: it is certified anew if it still is a member, and else NotFound.
+		Renewal bool `json:",omitempty"`
 	}
 	// AdmitResponse is all that a new member needs to find its way.
 	AdmitResponse struct {
