@@ -1,0 +1,278 @@
+package agent
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/edgeswarm/edgeswarm/api"
+	"github.com/edgeswarm/edgeswarm/runtime"
+)
+
+// attempt brings up a new container of the task and waits for its end. With ctx
+// ended, its answer means nothing.
+func (w *worker) attempt(ctx context.Context) ending {
+	if err := w.bring(ctx); err != nil {
+		state := api.TaskFailed
+		var r rejection
+		if errors.As(err, &r) && w.rec.Attempt == 1 {
+			state = api.TaskRejected
+		}
+		return ending{state: state, err: err.Error()}
+	}
+	return w.watch(ctx)
+}
+
+// rejection is an error of a task that can't be begun as it is. One that has
+// run before is not rejected but has failed: what it needs may come back, as a
+// disk does that is mounted late.
+type rejection struct{ error }
+
+func (r rejection) Unwrap() error { return r.error }
+
+// bring takes the steps of an attempt up to a running process.
+func (w *worker) bring(ctx context.Context) error {
+	if err := w.begin(ctx); err != nil {
+		return err
+	}
+	image, err := w.fetch(ctx)
+	if err != nil {
+		return rejection{err}
+	}
+	// What is in the way of the ports, if something is, goes first; else all
+	// is made beforehand and the start is short.
+	holder, _, _ := w.a.ports.take(w.task)
+	if holder == "" {
+		if err := w.make(ctx, image); err != nil {
+			return rejection{err}
+		}
+	}
+	w.say(api.TaskReady, "")
+	w.prepared.open()
+	if !await(ctx, w.mayRun) {
+		return ctx.Err()
+	}
+	if err := w.takeOver(ctx, holder); err != nil {
+		return err
+	}
+	if holder != "" {
+		if err := w.awaitPorts(ctx); err != nil {
+			return err
+		}
+		if err := w.make(ctx, image); err != nil {
+			return rejection{err}
+		}
+	}
+	return w.start(ctx)
+}
+
+// begin counts the attempt, on disk before anything is made: so that no number
+// is given twice, whenever the plug is pulled.
+func (w *worker) begin(ctx context.Context) error {
+	w.rec.Attempt++
+	w.save(ctx)
+	if ctx.Err() != nil {
+		w.rec.Attempt--
+		return ctx.Err()
+	}
+	w.discard(ctx) // how the last one ended could be learned from it until now
+	if ctx.Err() != nil {
+		return ctx.Err()
+	}
+	w.pid, w.lastStart = 0, time.Time{}
+	w.say(api.TaskPreparing, "")
+	return nil
+}
+
+func (w *worker) fetch(ctx context.Context) (id api.ImageID, err error) {
+	err = w.insist(ctx, "fetch image", func(ctx context.Context) (err error) {
+		id, err = w.a.cfg.Images.Ensure(ctx, w.a.image(w.task))
+		return err
+	})
+	return id, err
+}
+
+// make attaches the network, opens the logs and makes the container.
+func (w *worker) make(ctx context.Context, image api.ImageID) error {
+	var at Attachment
+	err := w.insist(ctx, "attach network", func(ctx context.Context) (err error) {
+		at, err = w.a.cfg.Network.Attach(ctx, w.task)
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	c, err := w.container(image, at)
+	if err != nil {
+		return err
+	}
+	w.held = w.rec.Attempt
+	err = w.insist(ctx, "open logs", func(ctx context.Context) (err error) {
+		c.Stdout, c.Stderr, err = w.a.cfg.Logs.Open(ctx, w.task, w.rec.Attempt)
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	return w.insist(ctx, "prepare", func(ctx context.Context) error {
+		if err := w.turn(ctx); err != nil {
+			return err
+		}
+		defer w.endTurn()
+		err := w.a.cfg.Driver.Prepare(ctx, c)
+		if !errors.Is(err, runtime.ErrNotFound) {
+			return err
+		}
+		// The image was taken away meanwhile. What lacks is no error for good.
+		if c.Image, err = w.a.cfg.Images.Ensure(ctx, w.a.image(w.task)); err != nil {
+			return err
+		}
+		return errors.New("image was removed while it was needed")
+	})
+}
+
+// takeOver waits until the task that this one replaces has stopped. One that is
+// still wanted and in nobody's way is left alone: the leader stops it once this
+// one runs.
+func (w *worker) takeOver(ctx context.Context, holder api.TaskID) error {
+	old := w.a.predecessor(w)
+	if old == nil || old.stopped.opened() {
+		return nil
+	}
+	if holder == old.id {
+		old.unwanted.open()
+	} else if !old.dismissed.opened() {
+		return nil
+	}
+	w.note("waits for the task it replaces to stop")
+	if !await(ctx, old.stopped) {
+		return ctx.Err()
+	}
+	return nil
+}
+
+func (w *worker) awaitPorts(ctx context.Context) error {
+	for {
+		holder, clash, freed := w.a.ports.take(w.task)
+		if holder == "" {
+			return nil
+		}
+		w.note(fmt.Sprintf("waits for port %v, which task %s holds", clash, api.ShortID(holder)))
+		select {
+		case <-freed:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+}
+
+func (w *worker) start(ctx context.Context) error {
+	if w.policy.condition == api.RestartNone {
+		w.rec.Started = true
+		w.save(ctx)
+	}
+	w.say(api.TaskStarting, "")
+	id := runtime.ContainerID(w.id, w.rec.Attempt)
+	var fatal error
+	err := w.insist(ctx, "start", func(ctx context.Context) (err error) {
+		if err := w.turn(ctx); err != nil {
+			return err
+		}
+		defer w.endTurn()
+		w.pid, err = w.a.cfg.Driver.Start(ctx, id)
+		if err != nil && !errors.Is(err, runtime.ErrUnavailable) {
+			fatal, err = err, nil
+		}
+		return err
+	})
+	if ctx.Err() != nil {
+		return ctx.Err()
+	}
+	w.lastStart = time.Now()
+	if w.firstStart.IsZero() {
+		w.firstStart = w.lastStart
+	}
+	if err = errors.Join(err, fatal); err != nil {
+		return fmt.Errorf("start: %w", err)
+	}
+	w.sayRunning()
+	return nil
+}
+
+func (w *worker) sayRunning() {
+	message := ""
+	if w.lastErr != "" {
+		message = "restarted after: " + w.lastErr
+	}
+	w.publish(api.TaskStatus{State: api.TaskRunning, PID: w.pid, Message: message}, false)
+}
+
+// rejoin goes on with a container that a former process left.
+func (w *worker) rejoin(ctx context.Context) ending {
+	if w.adopted.State == runtime.Exited {
+		return w.endOf(*w.adopted.Exit)
+	}
+	w.prepared.open()
+	w.sayRunning()
+	if _, err := w.a.cfg.Network.Attach(ctx, w.task); err != nil && ctx.Err() == nil {
+		w.a.log.Warn("network of a running task can't be completed", "task", w.id, "err", err)
+	}
+	if _, _, err := w.a.cfg.Logs.Open(ctx, w.task, w.rec.Attempt); err != nil && ctx.Err() == nil {
+		w.a.log.Warn("logs of a running task can't be opened", "task", w.id, "err", err)
+	}
+	return w.watch(ctx)
+}
+
+// watch waits for the end of the present attempt.
+func (w *worker) watch(ctx context.Context) ending {
+	var exit runtime.Exit
+	id, blind := runtime.ContainerID(w.id, w.rec.Attempt), false
+	err := w.insist(ctx, "wait", func(ctx context.Context) (err error) {
+		if blind { // until just now
+			w.sayRunning()
+		}
+		exit, err = w.a.cfg.Driver.Wait(ctx, id)
+		blind = err != nil
+		return err
+	})
+	if err != nil {
+		return ending{state: api.TaskFailed, err: "its container is gone"}
+	}
+	return w.endOf(exit)
+}
+
+func (w *worker) endOf(exit runtime.Exit) ending {
+	end := ending{state: api.TaskFailed, exit: &exit}
+	switch {
+	case exit.OOMKilled:
+		end.err = "killed: out of memory"
+		if limits := w.limits(); limits.MemoryBytes > 0 {
+			end.err = fmt.Sprintf("killed: out of memory, at its limit of %d MiB", limits.MemoryBytes>>20)
+		}
+	case exit.Code == 0:
+		end.state = api.TaskComplete
+	case exit.Code > 128:
+		end.err = fmt.Sprintf("exit code %d (signal %d)", exit.Code, exit.Code-128)
+	default:
+		end.err = fmt.Sprintf("exit code %d", exit.Code)
+	}
+	return end
+}
+
+// say publishes a step of the present attempt.
+func (w *worker) say(state api.TaskState, message string) {
+	w.publish(api.TaskStatus{State: state, Message: message}, false)
+}
+
+// turn waits until this task may keep the runtime busy.
+func (w *worker) turn(ctx context.Context) error {
+	select {
+	case w.a.starts <- struct{}{}:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+func (w *worker) endTurn() { <-w.a.starts }

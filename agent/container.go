@@ -1,0 +1,89 @@
+package agent
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/edgeswarm/edgeswarm/api"
+	"github.com/edgeswarm/edgeswarm/runtime"
+)
+
+// Labels that every container of a task has, beside the user's.
+const (
+	LabelNode    = "edgeswarm.node.id"
+	LabelService = "edgeswarm.service.id"
+	LabelName    = "edgeswarm.service.name"
+	LabelTask    = "edgeswarm.task.id"
+)
+
+// container decides all of a task's next container but where its output goes.
+// An error wraps runtime.ErrInvalid if no other try will cure it.
+func (w *worker) container(image api.ImageID, at Attachment) (runtime.Container, error) {
+	spec := w.task.Spec.ContainerSpec
+	c := runtime.Container{
+		ID: runtime.ContainerID(w.id, w.rec.Attempt), Task: w.id, Attempt: w.rec.Attempt,
+		Image: image, Spec: spec, Hostname: spec.Hostname,
+		Limits: w.limits(), NetNS: at.NetNS, CgroupParent: w.a.cfg.CgroupParent,
+		Labels: map[string]string{},
+	}
+	if c.Hostname == "" {
+		c.Hostname = api.ShortID(w.id)
+	}
+	for k, v := range spec.Labels {
+		c.Labels[k] = v
+	}
+	c.Labels[LabelNode], c.Labels[LabelTask] = string(w.a.cfg.Node), string(w.id)
+	c.Labels[LabelService], c.Labels[LabelName] = string(w.task.ServiceID), w.task.ServiceName
+
+	taken := map[string]bool{}
+	for _, m := range spec.Mounts {
+		if m.Type == api.MountVolume {
+			dir, err := w.volume(m.Source)
+			if err != nil {
+				return runtime.Container{}, err
+			}
+			m.Type, m.Source = api.MountBind, dir
+		}
+		taken[filepath.Clean(m.Target)] = true
+		c.Mounts = append(c.Mounts, m)
+	}
+	for _, own := range []struct{ source, target string }{
+		{at.ResolvConf, "/etc/resolv.conf"}, {at.Hosts, "/etc/hosts"}, {at.HostnameFile, "/etc/hostname"},
+	} {
+		if own.source != "" && !taken[own.target] {
+			c.Mounts = append(c.Mounts, api.Mount{Type: api.MountBind, Source: own.source, Target: own.target})
+		}
+	}
+	return c, nil
+}
+
+func (w *worker) limits() api.Resources {
+	if r := w.task.Spec.Resources; r != nil && r.Limits != nil {
+		return *r.Limits
+	}
+	return api.Resources{}
+}
+
+// volume finds or makes the folder of a named volume; a volume without a name
+// is the task's own, and goes with it.
+func (w *worker) volume(name string) (string, error) {
+	switch {
+	case name == "":
+		name = w.scratch()
+	case strings.ContainsRune(name, '/') || !filepath.IsLocal(name) || strings.HasPrefix(name, "."):
+		return "", fmt.Errorf("volume %q: %w: a name has no slash and no leading dot", name, runtime.ErrInvalid)
+	}
+	dir := filepath.Join(w.a.cfg.VolumesDir, name)
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return "", fmt.Errorf("make volume: %w", err)
+	}
+	return dir, nil
+}
+
+func (w *worker) scratch() string { return ".task-" + string(w.id) }
+
+func (w *worker) removeScratch() error {
+	return os.RemoveAll(filepath.Join(w.a.cfg.VolumesDir, w.scratch()))
+}

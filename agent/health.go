@@ -1,0 +1,129 @@
+package agent
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/edgeswarm/edgeswarm/runtime"
+)
+
+const (
+	// askEvery is how often the runtime is asked whether it is there.
+	askEvery = 5 * time.Second
+	// askAgain is how soon after it was found missing.
+	askAgain = time.Second
+	// askWithin is how long its answer may take.
+	askWithin = 10 * time.Second
+)
+
+// health knows whether the container runtime answers. It lets workers wait for
+// it, so that its absence is nobody's failure.
+type health struct {
+	driver  runtime.Driver
+	log     *slog.Logger
+	changed func()
+	suspect ring  // somebody got no answer
+	asked   *gate // the first answer, or the first failure to get one
+
+	mu   sync.Mutex
+	info string
+	err  error
+	up   chan struct{} // closed while it answers
+}
+
+func newHealth(d runtime.Driver, log *slog.Logger, changed func()) *health {
+	return &health{
+		driver: d, log: log, changed: changed, suspect: newRing(), asked: newGate(), up: make(chan struct{}),
+		err: errors.New("container runtime was not asked yet"),
+	}
+}
+
+func (h *health) run(ctx context.Context) error {
+	timer := time.NewTimer(0)
+	defer timer.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-h.suspect:
+			// At a pace, however many call and however often they get no answer.
+			timer.Reset(askAgain)
+			continue
+		case <-timer.C:
+		}
+		bounded, cancel := context.WithTimeout(ctx, askWithin)
+		info, err := h.driver.Info(bounded)
+		cancel()
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+		h.note(info, err)
+		h.asked.open()
+		if err != nil {
+			timer.Reset(askAgain)
+		} else {
+			timer.Reset(askEvery)
+		}
+	}
+}
+
+func (h *health) note(info runtime.Info, err error) {
+	h.mu.Lock()
+	before, known := h.err, h.info
+	h.err = err
+	switch {
+	case err == nil:
+		h.info = fmt.Sprintf("%s %s", info.Name, info.Version)
+		if before != nil {
+			close(h.up)
+		}
+	case before == nil:
+		h.up = make(chan struct{})
+	}
+	changed := (err == nil) != (before == nil) || h.info != known || err != nil && err.Error() != before.Error()
+	h.mu.Unlock()
+	if !changed {
+		return
+	}
+	if err != nil {
+		h.log.Error("container runtime does not answer", "err", err)
+	} else {
+		h.log.Info("container runtime answers", "runtime", h.info)
+	}
+	h.changed()
+}
+
+// missed is told that a call got no answer.
+func (h *health) missed(err error) {
+	h.mu.Lock()
+	up := h.err == nil
+	h.mu.Unlock()
+	if up {
+		h.note(runtime.Info{}, err)
+	}
+	h.suspect.ring()
+}
+
+// ready waits until the runtime answers.
+func (h *health) ready(ctx context.Context) error {
+	h.mu.Lock()
+	up := h.up
+	h.mu.Unlock()
+	select {
+	case <-up:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// state names the runtime as it was last seen, and why it does not answer.
+func (h *health) state() (info string, err error) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.info, h.err
+}
