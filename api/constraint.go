@@ -1,6 +1,7 @@
 package api
 
 import (
+	"cmp"
 	"fmt"
 	"strings"
 )
@@ -61,8 +62,12 @@ func ParseConstraint(s string) (Constraint, error) {
 	return c, nil
 }
 
-// String renders the constraint in the one form that is stored.
+// String renders the constraint in the one form that is stored. One that could
+// not be read has its whole text as key (see ParseConstraints).
 func (c Constraint) String() string {
+	if c.Value == "" {
+		return c.Key
+	}
 	if c.Not {
 		return c.Key + "!=" + c.Value
 	}
@@ -75,6 +80,9 @@ func (c Constraint) String() string {
 func (c Constraint) Match(n *Node) bool { return c.holds(n) != c.Not }
 
 func (c Constraint) holds(n *Node) bool {
+	if c.Value == "" {
+		return false
+	}
 	if label, ok := strings.CutPrefix(c.Key, nodeLabels); ok {
 		value, has := n.Spec.Labels[label]
 		return has && strings.EqualFold(value, c.Value)
@@ -105,10 +113,11 @@ func ParseConstraints(list []string) (Constraints, error) {
 	all := make(Constraints, len(list))
 	for i, s := range list {
 		c, err := ParseConstraint(s)
-		if err != nil && first == nil {
-			first = err
+		if err != nil {
+			first = cmp.Or(first, err)
+			c = Constraint{Key: s} // no node knows it
 		}
-		all[i] = c // the zero Constraint has no known key
+		all[i] = c
 	}
 	return all, first
 }
