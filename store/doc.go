@@ -5,5 +5,9 @@
 // proposes them as one entry. Apply, the same on every manager, checks that
 // nothing decided upon has changed meanwhile, and that no name is taken, and
 // takes all or nothing. The store holds no lock while a proposal is under way,
-// has no clock of its own, and knows nothing of what the nouns mean.
+// has no clock of its own, and knows of what the nouns mean only this: a fleet
+// that a user has written to does not fold into another, nor does one that has
+// folded take a user's writes.
+//
+// It does not order entries, persist anything, or know who leads.
 package store

@@ -1,8 +1,8 @@
 package store
 
 import (
-	"bytes"
 	"iter"
+	"strings"
 
 	iradix "github.com/hashicorp/go-immutable-radix/v2"
 
@@ -15,24 +15,26 @@ import (
 type Table[T api.Object] struct {
 	schema  *schema[T]
 	objects *iradix.Tree[T]
-	indexes map[string]*iradix.Tree[T] // value 0x00 key -> object
+	indexes []*iradix.Tree[T] // as in schema; value and key -> object
 }
 
 // schema is what a table knows of its noun.
 type schema[T api.Object] struct {
-	name string
-	// indexes yield the values under which an object is found.
-	indexes map[string]func(T) []string
-	// unique names those indexes in which a value belongs to one object.
-	unique map[string]bool
-	// describe names the object to a user who asked for a taken value.
-	noun string
+	name    string // as log entries name the table, and users the noun
+	indexes []index[T]
+}
+
+// index yields the values under which an object is found.
+type index[T api.Object] struct {
+	name   string
+	unique bool // a value belongs to one object
+	values func(T) []string
 }
 
 func newTable[T api.Object](s *schema[T]) Table[T] {
-	t := Table[T]{schema: s, objects: iradix.New[T](), indexes: map[string]*iradix.Tree[T]{}}
-	for name := range s.indexes {
-		t.indexes[name] = iradix.New[T]()
+	t := Table[T]{schema: s, objects: iradix.New[T]()}
+	for range s.indexes {
+		t.indexes = append(t.indexes, iradix.New[T]())
 	}
 	return t
 }
@@ -52,11 +54,12 @@ func (t Table[T]) Prefix(prefix string) iter.Seq[T] { return walk(t.objects, []b
 // By yields the objects that an index holds under value, in order of key. It
 // panics on an index that the table does not have.
 func (t Table[T]) By(index, value string) iter.Seq[T] {
-	tree, ok := t.indexes[index]
-	if !ok {
-		panic("store: table " + t.schema.name + " has no index " + index)
+	for i := range t.schema.indexes {
+		if t.schema.indexes[i].name == index {
+			return walk(t.indexes[i], indexKey(value, ""))
+		}
 	}
-	return walk(tree, append([]byte(value), 0))
+	panic("store: table " + t.schema.name + " has no index " + index)
 }
 
 func walk[T any](tree *iradix.Tree[T], prefix []byte) iter.Seq[T] {
@@ -71,56 +74,83 @@ func walk[T any](tree *iradix.Tree[T], prefix []byte) iter.Seq[T] {
 	}
 }
 
+// indexKey ends the value with 0x00 0x01, and escapes what could be taken for
+// that: values are also what boards say of themselves.
 func indexKey(value, key string) []byte {
-	var b bytes.Buffer
-	b.WriteString(value)
-	b.WriteByte(0)
-	b.WriteString(key)
-	return b.Bytes()
-}
-
-// with returns the table with obj put in place of what has its key.
-func (t Table[T]) with(obj T) Table[T] {
-	t = t.without(obj.Key())
-	t.objects, _, _ = t.objects.Insert([]byte(obj.Key()), obj)
-	next := make(map[string]*iradix.Tree[T], len(t.indexes))
-	for name, tree := range t.indexes {
-		for _, value := range t.schema.indexes[name](obj) {
-			tree, _, _ = tree.Insert(indexKey(value, obj.Key()), obj)
-		}
-		next[name] = tree
+	if strings.IndexByte(value, 0) >= 0 {
+		value = strings.ReplaceAll(value, "\x00", "\x00\xff")
 	}
-	t.indexes = next
-	return t
-}
-
-// without returns the table less the object of that key, if it has one.
-func (t Table[T]) without(key string) Table[T] {
-	objects, old, had := t.objects.Delete([]byte(key))
-	if !had {
-		return t
-	}
-	next := make(map[string]*iradix.Tree[T], len(t.indexes))
-	for name, tree := range t.indexes {
-		for _, value := range t.schema.indexes[name](old) {
-			tree, _, _ = tree.Delete(indexKey(value, key))
-		}
-		next[name] = tree
-	}
-	t.objects, t.indexes = objects, next
-	return t
+	b := make([]byte, 0, len(value)+2+len(key))
+	b = append(b, value...)
+	b = append(b, 0, 1)
+	return append(b, key...)
 }
 
 // taken names the other object that holds a unique value of obj, if one does.
 func (t Table[T]) taken(obj T) (index, value, holder string, taken bool) {
-	for index := range t.schema.unique {
-		for _, value := range t.schema.indexes[index](obj) {
-			for other := range t.By(index, value) {
+	for _, ix := range t.schema.indexes {
+		if !ix.unique {
+			continue
+		}
+		for _, value := range ix.values(obj) {
+			for other := range t.By(ix.name, value) {
 				if other.Key() != obj.Key() {
-					return index, value, other.Key(), true
+					return ix.name, value, other.Key(), true
 				}
 			}
 		}
 	}
 	return "", "", "", false
+}
+
+// editor changes a table in place, sharing copies among its changes.
+type editor[T api.Object] struct {
+	schema  *schema[T]
+	objects *iradix.Txn[T]
+	indexes []*iradix.Txn[T]
+}
+
+func (t Table[T]) edit() *editor[T] {
+	e := &editor[T]{schema: t.schema, objects: t.objects.Txn()}
+	for _, tree := range t.indexes {
+		e.indexes = append(e.indexes, tree.Txn())
+	}
+	return e
+}
+
+// put puts obj in place of what has its key.
+func (e *editor[T]) put(obj T) {
+	key := obj.Key()
+	old, had := e.objects.Insert([]byte(key), obj)
+	for i, ix := range e.schema.indexes {
+		if had {
+			for _, value := range ix.values(old) {
+				e.indexes[i].Delete(indexKey(value, key))
+			}
+		}
+		for _, value := range ix.values(obj) {
+			e.indexes[i].Insert(indexKey(value, key), obj)
+		}
+	}
+}
+
+// drop removes the object of that key, if there is one.
+func (e *editor[T]) drop(key string) {
+	old, had := e.objects.Delete([]byte(key))
+	if !had {
+		return
+	}
+	for i, ix := range e.schema.indexes {
+		for _, value := range ix.values(old) {
+			e.indexes[i].Delete(indexKey(value, key))
+		}
+	}
+}
+
+func (e *editor[T]) done() Table[T] {
+	t := Table[T]{schema: e.schema, objects: e.objects.CommitOnly()}
+	for _, txn := range e.indexes {
+		t.indexes = append(t.indexes, txn.CommitOnly())
+	}
+	return t
 }

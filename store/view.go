@@ -23,96 +23,51 @@ type View struct {
 	requests requestLog
 }
 
-// Index names.
-const (
-	byName    = "name"
-	byService = "service"
-	byNode    = "node"
-)
-
-var (
-	clusterSchema = &schema[*api.Cluster]{name: "cluster", noun: "cluster"}
-	nodeSchema    = &schema[*api.Node]{name: "node", noun: "node", indexes: map[string]func(*api.Node) []string{
-		byName: func(n *api.Node) []string { return []string{n.Name()} }, // not unique: see DESIGN, nouns
-	}}
-	serviceSchema = &schema[*api.Service]{name: "service", noun: "service", unique: map[string]bool{byName: true},
-		indexes: map[string]func(*api.Service) []string{
-			byName: func(s *api.Service) []string { return []string{s.Spec.Name} },
-		}}
-	taskSchema = &schema[*api.Task]{name: "task", noun: "task", indexes: map[string]func(*api.Task) []string{
-		byService: func(t *api.Task) []string { return []string{string(t.ServiceID)} },
-		byNode:    func(t *api.Task) []string { return []string{string(t.NodeID)} },
-	}}
-	imageSchema = &schema[*api.Image]{name: "image", noun: "image", unique: map[string]bool{byName: true},
-		indexes: map[string]func(*api.Image) []string{
-			byName: func(i *api.Image) []string { return i.Names },
-		}}
-)
-
 // NewView returns a view of the given objects, as tests and planners use it.
 // It panics on an object that is of no table.
 func NewView(objects ...api.Object) *View {
-	v := emptyView()
 	for _, obj := range objects {
-		if !v.put(obj) {
+		if nounFor(obj) < 0 {
 			panic("store: no table for this object")
 		}
+	}
+	return emptyView().With(objects, nil)
+}
+
+func emptyView() *View {
+	v := &View{requests: newRequestLog()}
+	for _, n := range nouns {
+		n.empty(v)
 	}
 	return v
 }
 
-func emptyView() *View {
-	return &View{
-		Clusters: newTable(clusterSchema), Nodes: newTable(nodeSchema), Services: newTable(serviceSchema),
-		Tasks: newTable(taskSchema), Images: newTable(imageSchema),
-	}
-}
-
-// put changes a view that nobody else has seen yet.
-func (v *View) put(obj api.Object) bool {
-	switch obj := obj.(type) {
-	case *api.Cluster:
-		v.Clusters = v.Clusters.with(obj)
-	case *api.Node:
-		v.Nodes = v.Nodes.with(obj)
-	case *api.Service:
-		v.Services = v.Services.with(obj)
-	case *api.Task:
-		v.Tasks = v.Tasks.with(obj)
-	case *api.Image:
-		v.Images = v.Images.with(obj)
-	default:
-		return false
-	}
-	return true
-}
-
 // With returns a view in which the objects are put and the deleted ones gone:
-// what a planner uses to see its own plan. Versions are not checked.
+// what a planner uses to see its own plan. Versions are not checked, and an
+// object that is of no table is passed over.
 func (v *View) With(puts []api.Object, deletes []api.Object) *View {
 	next := *v
+	type edit struct {
+		puts  []api.Object
+		drops []string
+	}
+	edits := make([]edit, len(nouns))
 	for _, obj := range deletes {
-		next.drop(obj)
+		if n := nounFor(obj); n >= 0 {
+			edits[n].drops = append(edits[n].drops, obj.Key())
+		}
 	}
 	for _, obj := range puts {
-		next.put(obj)
+		if n := nounFor(obj); n >= 0 {
+			edits[n].puts = append(edits[n].puts, obj)
+		}
+	}
+	for n, e := range edits {
+		if len(e.puts)+len(e.drops) > 0 {
+			nouns[n].edit(&next, e.puts, e.drops)
+		}
 	}
 	return &next
-}
-
-func (v *View) drop(obj api.Object) {
-	switch obj.(type) {
-	case *api.Cluster:
-		v.Clusters = v.Clusters.without(obj.Key())
-	case *api.Node:
-		v.Nodes = v.Nodes.without(obj.Key())
-	case *api.Service:
-		v.Services = v.Services.without(obj.Key())
-	case *api.Task:
-		v.Tasks = v.Tasks.without(obj.Key())
-	case *api.Image:
-		v.Images = v.Images.without(obj.Key())
-	}
 }
 
 // Cluster is the fleet's object, nil before the founding entry.
