@@ -19,6 +19,10 @@ type Cluster struct {
 	// clock at founding, floored by the build time. Compared with FleetID as
 	// tie-breaker, so the order is total and never changes.
 	FoundedAt time.Time
+	// FoundedBlind is set when the founder's clock was before the build time:
+	// FoundedAt says little then, and the fleet counts as younger than any that
+	// was founded with a clock.
+	FoundedBlind bool `json:",omitempty"`
 	// Touched is set by the first write of a user and never cleared. An
 	// untouched fleet folds itself into an older one of the same key.
 	Touched bool
