@@ -145,8 +145,8 @@ func TestWords(t *testing.T) {
 }
 
 func TestOneFlagUnderTwoNames(t *testing.T) {
-	o := New(Duration, "duration", "0s")
-	if o.String() != "0s" || o.Or(time.Minute) != time.Minute {
+	o := New(Duration, "duration")
+	if o.String() != "" || o.Or(time.Minute) != time.Minute {
 		t.Errorf("before: %s, %v", o, o.Or(time.Minute))
 	}
 	for _, s := range []string{"60s", "1m"} { // the same duration twice is no contradiction

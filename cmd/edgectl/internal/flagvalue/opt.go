@@ -11,14 +11,12 @@ type Opt[T comparable] struct {
 
 	parse func(string) (T, error)
 	kind  string
-	def   string
 	given string
 }
 
-// New makes a flag; kind names its value in the help, def says there what
-// holds when it is not given.
-func New[T comparable](parse func(string) (T, error), kind, def string) *Opt[T] {
-	return &Opt[T]{parse: parse, kind: kind, def: def}
+// New makes a flag; kind names its value in the help.
+func New[T comparable](parse func(string) (T, error), kind string) *Opt[T] {
+	return &Opt[T]{parse: parse, kind: kind}
 }
 
 // Set implements pflag.Value.
@@ -34,16 +32,8 @@ func (o *Opt[T]) Set(s string) error {
 	return nil
 }
 
-// String implements pflag.Value: before it is set, the default.
-func (o *Opt[T]) String() string {
-	if o == nil || o.given == "" {
-		if o == nil {
-			return ""
-		}
-		return o.def
-	}
-	return o.given
-}
+// String implements pflag.Value: as it was given.
+func (o *Opt[T]) String() string { return o.given }
 
 // Type implements pflag.Value.
 func (o *Opt[T]) Type() string { return o.kind }

@@ -174,3 +174,25 @@ func Signal(s string) (string, error) {
 	}
 	return "SIG" + name, nil
 }
+
+// Bool reads true or false.
+func Bool(s string) (bool, error) {
+	b, err := strconv.ParseBool(s)
+	if err != nil {
+		return false, errors.New("it is neither true nor false: give one of them")
+	}
+	return b, nil
+}
+
+// Hostname reads labels with dots between.
+func Hostname(s string) (string, error) {
+	for label := range strings.SplitSeq(s, ".") {
+		if _, err := Label(label); err != nil || len(s) > maxHostname {
+			return "", fmt.Errorf("it is not a hostname: use DNS labels with dots between, at most %d characters", maxHostname)
+		}
+	}
+	return s, nil
+}
+
+// maxHostname is what Linux takes as a hostname.
+const maxHostname = 64

@@ -1,0 +1,185 @@
+package main
+
+import (
+	"time"
+
+	"github.com/edgeswarm/edgeswarm/api"
+	"github.com/edgeswarm/edgeswarm/cmd/edgectl/internal/flagvalue"
+)
+
+// createFlags are the flags of `service create`.
+type createFlags struct {
+	*taskFlags
+	name     *flagvalue.Opt[string]
+	mode     *flagvalue.Opt[string]
+	envFiles []string
+}
+
+// Service modes on the command line.
+const (
+	modeReplicated = "replicated"
+	modeGlobal     = "global"
+)
+
+// spec maps the flags and arguments to what is declared.
+func (f *createFlags) spec(image string, args []string) (api.ServiceSpec, error) {
+	if image == "" {
+		return api.ServiceSpec{}, invalidf("the image has no name: give one such as nginx:1.27")
+	}
+	var files []string
+	for _, path := range f.envFiles {
+		env, err := flagvalue.EnvFile(path)
+		if err != nil {
+			return api.ServiceSpec{}, invalidf("%w", err)
+		}
+		files = append(files, env...)
+	}
+	mode, err := f.serviceMode()
+	if err != nil {
+		return api.ServiceSpec{}, err
+	}
+	command, err := words("entrypoint", f.entrypoint.Value)
+	if err != nil {
+		return api.ServiceSpec{}, err
+	}
+	spec := api.ServiceSpec{
+		Annotations: api.Annotations{Name: f.name.Or(""), Labels: flagvalue.Map(f.labels.Values)},
+		Mode:        mode, UpdateConfig: f.update.config(), RollbackConfig: f.rollback.config(),
+		TaskTemplate: api.TaskSpec{
+			ContainerSpec: api.ContainerSpec{
+				Image: image, Labels: flagvalue.Map(f.containerLabels.Values), Args: args,
+				Hostname: f.hostname.Or(""), Env: lastOfEach(append(files, f.env.Values...)), Dir: f.dir.Or(""), User: f.user.Or(""),
+				ReadOnly: f.readOnly.Or(false), Mounts: f.mounts.Values, StopSignal: f.stopSignal.Or(""), StopGracePeriod: f.stopGrace.Value,
+			},
+			Resources: f.resources(), RestartPolicy: f.restartPolicy(), Placement: f.placement(), Networks: f.attachments(),
+		},
+	}
+	if command != nil {
+		spec.TaskTemplate.ContainerSpec.Command = *command
+	}
+	if len(f.ports.Values) > 0 {
+		spec.EndpointSpec = &api.EndpointSpec{Ports: f.ports.Values}
+	}
+	return spec, checkPorts(f.ports.Values, f.networks.Values)
+}
+
+func (f *createFlags) serviceMode() (api.ServiceMode, error) {
+	if f.mode.Or(modeReplicated) == modeReplicated {
+		one := f.replicas.Or(1)
+		return api.ServiceMode{Replicated: &api.ReplicatedService{Replicas: &one}}, nil
+	}
+	for name, given := range map[string]bool{"replicas": f.replicas.Value != nil, "replicas-max-per-node": f.maxReplicas.Value != nil} {
+		if given {
+			return api.ServiceMode{}, invalidf("--%s goes with --mode replicated only: a global service runs one task on every node; leave one of the two out", name)
+		}
+	}
+	return api.ServiceMode{Global: &api.GlobalService{}}, nil
+}
+
+func (f *taskFlags) resources() *api.ResourceRequirements {
+	r := &api.ResourceRequirements{Limits: amounts(f.limitCPU, f.limitMemory), Reservations: amounts(f.reserveCPU, f.reserveMemory)}
+	if r.Limits == nil && r.Reservations == nil {
+		return nil
+	}
+	return r
+}
+
+func amounts(cpu, memory *flagvalue.Opt[int64]) *api.Resources {
+	if cpu.Or(0) == 0 && memory.Or(0) == 0 {
+		return nil
+	}
+	return &api.Resources{NanoCPUs: cpu.Or(0), MemoryBytes: memory.Or(0)}
+}
+
+func (f *taskFlags) restartPolicy() *api.RestartPolicy {
+	if f.restart.Value == nil && f.restartDelay.Value == nil && f.restartMax.Value == nil && f.restartWindow.Value == nil {
+		return nil
+	}
+	return &api.RestartPolicy{
+		Condition: f.restart.Or(api.RestartAny), Delay: f.restartDelay.Value, MaxAttempts: f.restartMax.Value, Window: f.restartWindow.Value,
+	}
+}
+
+func (f *taskFlags) placement() *api.Placement {
+	if len(f.constraints.Values) == 0 && f.maxReplicas.Or(0) == 0 {
+		return nil
+	}
+	return &api.Placement{Constraints: f.constraints.Values, MaxReplicas: f.maxReplicas.Or(0)}
+}
+
+func (f *taskFlags) attachments() []api.NetworkAttachment {
+	var n []api.NetworkAttachment
+	for _, target := range f.networks.Values {
+		if len(n) == 0 || n[len(n)-1].Target != target {
+			n = append(n, api.NetworkAttachment{Target: target})
+		}
+	}
+	return n
+}
+
+// config is nil when no flag was given; else what was not given is Swarm's
+// default.
+func (u *updateFlags) config() *api.UpdateConfig {
+	if u.patch() == nil {
+		return nil
+	}
+	return &api.UpdateConfig{
+		Parallelism: u.parallelism.Or(1), Delay: u.delay.Or(0), FailureAction: u.action.Or(api.FailurePause),
+		Monitor: u.monitor.Or(5 * time.Second), MaxFailureRatio: u.ratio.Or(0), Order: u.order.Or(api.StopFirst),
+	}
+}
+
+// words splits a command that was given in one argument; nil when none was.
+func words(flag string, s *string) (*[]string, error) {
+	if s == nil {
+		return nil, nil
+	}
+	w, err := flagvalue.Words(*s)
+	if err != nil {
+		return nil, invalidf("--%s %s: %w", flag, *s, err)
+	}
+	if w == nil {
+		w = []string{} // given, and empty: back to the image's
+	}
+	return &w, nil
+}
+
+// lastOfEach drops variables that a later one replaces, and those that have no
+// value anywhere.
+func lastOfEach(env []string) []string {
+	at := map[string]int{}
+	var kept []string
+	for _, v := range env {
+		if v == "" {
+			continue
+		}
+		name := envName(v)
+		if i, dup := at[name]; dup {
+			kept[i] = v
+			continue
+		}
+		at[name] = len(kept)
+		kept = append(kept, v)
+	}
+	return kept
+}
+
+// checkPorts refuses ports that can't be published together.
+func checkPorts(ports []api.PortConfig, networks []string) error {
+	if len(ports) > 0 && len(networks) > 0 {
+		return invalidf("--publish with --network host: a task on the board's network already has all its ports there; leave one of the two out")
+	}
+	type published struct {
+		protocol api.Protocol
+		port     uint16
+	}
+	seen := map[published]bool{}
+	for _, p := range ports {
+		key := published{p.Protocol, p.PublishedPort}
+		if p.PublishedPort != 0 && seen[key] {
+			return invalidf("port %d/%s is published twice: give each its own", p.PublishedPort, p.Protocol)
+		}
+		seen[key] = true
+	}
+	return nil
+}
