@@ -86,7 +86,7 @@ func (u *udp) fixture() transporttest.Fixture {
 			u.mu.Lock()
 			u.socks[n], u.ports[n] = pc, pc.LocalAddr().(*net.UDPAddr).AddrPort().Port()
 			u.mu.Unlock()
-			return open(t, pc, id, admit, idle)
+			return open(t, pc, id, admit, idle, time.Second)
 		},
 		Crash: func(n int) {
 			u.mu.Lock()
@@ -137,7 +137,7 @@ func (l *lan) fixture() transporttest.Fixture {
 			if err != nil {
 				t.Fatal(err)
 			}
-			return open(t, pc, id, admit, idle)
+			return open(t, pc, id, admit, idle, 0)
 		},
 		Crash: func(n int) { l.Crash(l.addr(n)) },
 		Move: func(t *testing.T, n int) netip.AddrPort {
@@ -164,9 +164,9 @@ func (l *lan) fixture() transporttest.Fixture {
 	}
 }
 
-func open(t *testing.T, pc net.PacketConn, id transport.Identity, admit func(transport.Peer, transport.Protocol) error, idle time.Duration) transport.Endpoint {
+func open(t *testing.T, pc net.PacketConn, id transport.Identity, admit func(transport.Peer, transport.Protocol) error, idle, handshake time.Duration) transport.Endpoint {
 	t.Helper()
-	ep, err := quic.New(quic.Config{PacketConn: pc, Identity: id, Admit: admit, IdleTimeout: idle})
+	ep, err := quic.New(quic.Config{PacketConn: pc, Identity: id, Admit: admit, IdleTimeout: idle, HandshakeTimeout: handshake})
 	if err != nil {
 		t.Fatal(err)
 	}
