@@ -8,7 +8,6 @@ import (
 	"io"
 	"net"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/containerd/errdefs"
@@ -141,85 +140,80 @@ func (p patient) Read(b []byte) (int, error) {
 	return p.Conn.Read(b)
 }
 
-// errNoHolder: every neighbour that answered says it does not have the blob.
-var errNoHolder = errors.New("no neighbour has it")
+// errNotHeld: the neighbour answered that it does not have the blob.
+var errNotHeld = errors.New("does not have it")
 
-// neighbours fetches blobs from the nodes named, in order; it implements
-// containerd's remotes.Fetcher.
-type neighbours struct {
-	dial  func(context.Context, api.NodeID) (transport.Conn, error)
-	nodes []api.NodeID
-	// best is the index of the node that had the last blob; layers are fetched
-	// side by side, so it is only a place to begin.
-	best atomic.Int32
+// remoteBlob reads a blob from one node. It asks when it is first read, from
+// the offset it was told to seek to: what a broken transfer left is not
+// fetched again.
+type remoteBlob struct {
+	ctx    context.Context // of the fetch that it serves, which it does not outlive
+	dial   func(context.Context, api.NodeID) (transport.Conn, error)
+	node   api.NodeID
+	digest digest.Digest
+	offset int64
+
+	conn transport.Conn
+	stop func() bool
 }
 
-// Fetch answers a reader of the blob from the first node that has it.
-func (n *neighbours) Fetch(ctx context.Context, desc ocispec.Descriptor) (io.ReadCloser, error) {
-	unreachable := 0
-	var last error
-	first := int(n.best.Load())
-	for k := range n.nodes {
-		i := (first + k) % len(n.nodes)
-		r, err := n.ask(ctx, n.nodes[i], desc.Digest)
-		if err == nil {
-			n.best.Store(int32(i))
-			return r, nil
-		}
-		if ctx.Err() != nil {
-			return nil, ctx.Err()
-		}
-		if !errors.Is(err, errNoHolder) {
-			unreachable, last = unreachable+1, err
-		}
+// Seek moves to an offset from the start, before the first Read.
+func (r *remoteBlob) Seek(offset int64, whence int) (int64, error) {
+	if whence != io.SeekStart || r.conn != nil {
+		return 0, errors.New("a remote blob seeks once, from its start")
 	}
-	if unreachable > 0 {
-		return nil, fmt.Errorf("blob %s: %d of %d neighbours did not answer (%w), the others don't have it", short(desc.Digest), unreachable, len(n.nodes), last)
-	}
-	return nil, fmt.Errorf("blob %s: %w (%d asked)", short(desc.Digest), errNoHolder, len(n.nodes))
+	r.offset = offset
+	return offset, nil
 }
 
-func (n *neighbours) ask(ctx context.Context, node api.NodeID, d digest.Digest) (io.ReadCloser, error) {
-	conn, err := n.dial(ctx, node)
+func (r *remoteBlob) Read(b []byte) (int, error) {
+	if r.conn == nil {
+		if err := r.open(); err != nil {
+			return 0, err
+		}
+	}
+	return patient{r.conn}.Read(b)
+}
+
+func (r *remoteBlob) open() error {
+	conn, err := r.dial(r.ctx, r.node)
 	if err != nil {
-		return nil, err
+		return err
 	}
-	resp, err := exchange(conn, d)
+	resp, err := exchange(conn, blobRequest{Digest: r.digest.String(), Offset: r.offset})
 	if err == nil && resp.Error != "" {
 		err = errors.New(resp.Error)
 	}
 	if err == nil && !resp.Found {
-		err = errNoHolder
+		err = errNotHeld
 	}
 	if err != nil {
 		conn.Close()
-		return nil, err
+		return err
 	}
-	// A read that waits on a dead line ends with ctx, too.
-	stop := context.AfterFunc(ctx, func() { conn.Close() })
-	return &blobReader{patient{conn}, stop}, nil
+	r.conn = conn
+	r.stop = context.AfterFunc(r.ctx, func() { conn.Close() }) // a read on a dead line ends with ctx
+	return nil
 }
 
-func exchange(conn transport.Conn, d digest.Digest) (blobResponse, error) {
+func (r *remoteBlob) Close() error {
+	if r.conn == nil {
+		return nil
+	}
+	r.stop()
+	return r.conn.Close()
+}
+
+func exchange(conn transport.Conn, req blobRequest) (blobResponse, error) {
 	var resp blobResponse
 	err := conn.SetDeadline(time.Now().Add(blobTimeout))
 	if err == nil {
-		err = writeMessage(conn, blobRequest{Digest: d.String()})
+		err = writeMessage(conn, req)
 	}
 	if err == nil {
 		err = readMessage(conn, &resp)
 	}
 	return resp, err
-}
-
-type blobReader struct {
-	patient
-	stop func() bool
-}
-
-func (r *blobReader) Close() error {
-	r.stop()
-	return r.patient.Close()
 }
 
 func short(d digest.Digest) string {

@@ -4,15 +4,22 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
+	"sync/atomic"
 
 	"github.com/containerd/containerd/v2/client"
+	"github.com/containerd/containerd/v2/core/content"
 	"github.com/containerd/containerd/v2/core/images"
 	"github.com/containerd/containerd/v2/core/remotes"
+	"github.com/containerd/errdefs"
 	"github.com/containerd/platforms"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"github.com/edgeswarm/edgeswarm/api"
 )
+
+// errNoHolder: every neighbour that answered says it does not have a blob.
+var errNoHolder = errors.New("no neighbour has it")
 
 // Fetch makes this board hold an image's blobs: those of one platform, or of
 // every platform the fleet has of it. The nodes of from are asked first, then
@@ -20,11 +27,11 @@ import (
 // error is an *api.Error that says who was asked.
 func (s *Store) Fetch(ctx context.Context, image *api.Image, platform *api.Platform, from []api.NodeID) error {
 	return s.once(ctx, image.ID, func() error {
-		sources := &neighbours{dial: s.cfg.Dial, nodes: merge(from, s.cfg.Neighbours())}
+		near := &neighbours{store: s, nodes: merge(from, s.cfg.Neighbours())}
 		err := s.leased(ctx, func(ctx context.Context, c *client.Client) error {
-			return s.fetch(ctx, c, sources, rootOf(image), matcher(image, platform))
+			return s.fetch(ctx, c, near.bring, rootOf(image), matcher(image, platform))
 		})
-		if errors.Is(err, errNoHolder) && len(image.Names) > 0 {
+		if err != nil && ctx.Err() == nil && len(image.Names) > 0 {
 			if pullErr := s.fetchFromRegistry(ctx, image, platform); pullErr != nil {
 				return api.Errorf(api.Unavailable, "fetch image", "%w; and its registry: %w", err, pullErr)
 			}
@@ -37,15 +44,82 @@ func (s *Store) Fetch(ctx context.Context, image *api.Image, platform *api.Platf
 	})
 }
 
+// bring makes one blob be in a content store.
+type bring func(ctx context.Context, cs content.Store, desc ocispec.Descriptor) error
+
 // fetch walks from the root down, brings what is missing, and keeps it.
-func (s *Store) fetch(ctx context.Context, c *client.Client, from remotes.Fetcher, root ocispec.Descriptor, match platforms.Matcher) error {
+func (s *Store) fetch(ctx context.Context, c *client.Client, bring bring, root ocispec.Descriptor, match platforms.Matcher) error {
 	cs := c.ContentStore()
+	missing := images.HandlerFunc(func(ctx context.Context, desc ocispec.Descriptor) ([]ocispec.Descriptor, error) {
+		if _, err := cs.Info(ctx, desc.Digest); err == nil {
+			return nil, nil
+		}
+		return nil, bring(ctx, cs, desc)
+	})
 	children := images.FilterPlatforms(images.ChildrenHandler(cs), match)
-	handler := images.Handlers(remotes.FetchHandler(cs, from), children)
-	if err := images.Dispatch(ctx, handler, nil, root); err != nil {
+	if err := images.Dispatch(ctx, images.Handlers(missing, children), nil, root); err != nil {
 		return err
 	}
 	return s.keep(ctx, c, root)
+}
+
+// neighbours brings blobs from the nodes named, in order.
+type neighbours struct {
+	store *Store
+	nodes []api.NodeID
+	// best is the index of the node that had the last blob; layers are fetched
+	// side by side, so it is only a place to begin.
+	best atomic.Int32
+}
+
+func (n *neighbours) bring(ctx context.Context, cs content.Store, desc ocispec.Descriptor) error {
+	failed := 0
+	var last error
+	first := int(n.best.Load())
+	for k := range n.nodes {
+		i := (first + k) % len(n.nodes)
+		err := n.from(ctx, cs, n.nodes[i], desc)
+		switch {
+		case err == nil:
+			n.best.Store(int32(i))
+			return nil
+		case ctx.Err() != nil:
+			return ctx.Err()
+		case !errors.Is(err, errNotHeld):
+			failed, last = failed+1, fmt.Errorf("node %s: %w", n.nodes[i], err)
+		}
+	}
+	if failed > 0 {
+		return fmt.Errorf("blob %s: not to be had from any of %d neighbours; the last error: %w", short(desc.Digest), len(n.nodes), last)
+	}
+	return fmt.Errorf("blob %s: %w (%d asked)", short(desc.Digest), errNoHolder, len(n.nodes))
+}
+
+// from brings a blob from one node. What a broken line left is kept for the
+// next to go on with; what is whole and not the blob is thrown away.
+func (n *neighbours) from(ctx context.Context, cs content.Store, node api.NodeID, desc ocispec.Descriptor) error {
+	source := remotes.FetcherFunc(func(ctx context.Context, desc ocispec.Descriptor) (io.ReadCloser, error) {
+		return &remoteBlob{ctx: ctx, dial: n.store.cfg.Dial, node: node, digest: desc.Digest}, nil
+	})
+	err := remotes.Fetch(ctx, cs, source, desc)
+	if err == nil || errdefs.IsAlreadyExists(err) {
+		return nil
+	}
+	ref := remotes.MakeRefKey(ctx, desc)
+	if status, statusErr := cs.Status(ctx, ref); statusErr == nil && status.Offset >= desc.Size {
+		err = errors.Join(err, cs.Abort(ctx, ref))
+	}
+	return err
+}
+
+// fromRegistry brings blobs by a registry's fetcher.
+func fromRegistry(fetcher remotes.Fetcher) bring {
+	return func(ctx context.Context, cs content.Store, desc ocispec.Descriptor) error {
+		if err := remotes.Fetch(ctx, cs, fetcher, desc); err != nil && !errdefs.IsAlreadyExists(err) {
+			return err
+		}
+		return nil
+	}
 }
 
 // matcher tells which manifests of an index to bring: those of one platform,

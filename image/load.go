@@ -6,10 +6,13 @@ import (
 	"bytes"
 	"compress/gzip"
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
+	"path"
 	"strings"
 
 	"github.com/containerd/containerd/v2/client"
@@ -35,7 +38,11 @@ func (s *Store) Load(ctx context.Context, r io.Reader) ([]*api.Image, error) {
 		if err != nil {
 			return err
 		}
-		index, err := archive.ImportIndex(ctx, c.ContentStore(), plain)
+		checked, verdict := verified(plain)
+		index, err := archive.ImportIndex(ctx, c.ContentStore(), checked)
+		if damage := verdict(); damage != nil {
+			return damage
+		}
 		if err != nil {
 			return err
 		}
@@ -77,6 +84,44 @@ func decompressed(r io.Reader) (io.Reader, error) {
 		return buffered, nil
 	}
 	return gzip.NewReader(buffered)
+}
+
+// verified passes an archive on and checks, beside the import, that each blob
+// is what its file name says: the import goes by content alone, and would take
+// a damaged layer for a platform that the archive leaves out. The verdict is
+// asked for when the import has ended.
+func verified(r io.Reader) (checked io.Reader, verdict func() error) {
+	copied, to := io.Pipe()
+	found := make(chan error, 1)
+	go func() { // ends when verdict closes the pipe
+		err := checkBlobs(copied)
+		_, _ = io.Copy(io.Discard, copied)
+		found <- err
+	}()
+	return io.TeeReader(r, to), func() error {
+		to.Close()
+		return <-found
+	}
+}
+
+func checkBlobs(r io.Reader) error {
+	for archive := tar.NewReader(r); ; {
+		header, err := archive.Next()
+		if err != nil {
+			return nil // the import says what is wrong with the archive itself
+		}
+		name, isBlob := strings.CutPrefix(path.Clean(header.Name), "blobs/sha256/")
+		if !isBlob || header.Typeflag != tar.TypeReg {
+			continue
+		}
+		sum := sha256.New()
+		if _, err := io.Copy(sum, archive); err != nil {
+			return nil
+		}
+		if hex.EncodeToString(sum.Sum(nil)) != name {
+			return api.Errorf(api.Invalid, "", "the archive is damaged: blob %.12s is not what its name says: copy or save it again", name)
+		}
+	}
 }
 
 type namedImage struct {

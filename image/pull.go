@@ -33,7 +33,7 @@ func (s *Store) Pull(ctx context.Context, name string) (*api.Image, error) {
 	}
 	var image *api.Image
 	err = s.leased(ctx, func(ctx context.Context, c *client.Client) error {
-		if err := s.fetch(ctx, c, fetcher, root, anyOf(wanted)); err != nil {
+		if err := s.fetch(ctx, c, fromRegistry(fetcher), root, anyOf(wanted)); err != nil {
 			return err
 		}
 		tag, _, _ := strings.Cut(full, "@")
@@ -72,7 +72,7 @@ func (s *Store) fetchFromRegistry(ctx context.Context, image *api.Image, platfor
 		_, fetcher, err := s.resolve(ctx, name+"@"+string(image.ID))
 		if err == nil {
 			err = s.leased(ctx, func(ctx context.Context, c *client.Client) error {
-				return s.fetch(ctx, c, fetcher, rootOf(image), matcher(image, platform))
+				return s.fetch(ctx, c, fromRegistry(fetcher), rootOf(image), matcher(image, platform))
 			})
 		}
 		if err == nil {

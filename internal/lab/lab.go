@@ -92,6 +92,20 @@ func (l *Lab) Up(ctx context.Context, n int) error {
 	return nil
 }
 
+// Bare is Up with nothing on the boards but their containerd.
+func (l *Lab) Bare(ctx context.Context, n int) error {
+	if err := l.Down(ctx); err != nil {
+		return fmt.Errorf("sweep up an earlier lab: %w", err)
+	}
+	err := l.makeLAN(ctx)
+	for i := 1; err == nil && i <= n; i++ {
+		if err = l.Board(i).Plug(ctx); err == nil {
+			err = l.Board(i).StartContainerd(ctx)
+		}
+	}
+	return err
+}
+
 // Board is the i-th board, from 1, whether it is up or not.
 func (l *Lab) Board(i int) Board { return Board{lab: l, Index: i} }
 
