@@ -47,8 +47,8 @@ func (l *LAN) SetDelay(least, most time.Duration) {
 	l.min, l.max = least, max(least, most)
 }
 
-// Partition lets only members of a same group hear each other; an address in
-// no group hears nobody.
+// Partition lets only addresses of the same group hear each other. Those not
+// named are one group more.
 func (l *LAN) Partition(groups ...[]netip.Addr) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -97,5 +97,5 @@ func (l *LAN) broadcast(from *Finder, m message) {
 }
 
 func (l *LAN) connected(a, b netip.Addr) bool {
-	return a.IsValid() && b.IsValid() && (l.group == nil || (l.group[a] != 0 && l.group[a] == l.group[b]))
+	return a.IsValid() && b.IsValid() && l.group[a] == l.group[b]
 }
