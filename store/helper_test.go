@@ -82,7 +82,12 @@ func (b *bench) put(objects ...api.Object) Result {
 
 func (b *bench) snapshot() []byte { return snapshotOf(b.t, b.Store) }
 
-func snapshotOf(t testing.TB, s *Store) []byte {
+type fataler interface {
+	Helper()
+	Fatal(...any)
+}
+
+func snapshotOf(t fataler, s *Store) []byte {
 	t.Helper()
 	write, err := s.Snapshot()
 	if err != nil {

@@ -17,8 +17,8 @@ import (
 // A snapshot is a stream of frames, each a uvarint length and that many bytes
 // of api's encoding: a header; for each table a section and its objects in
 // order of key; the remembered requests as a section of their own, oldest
-// first; an end with the CRC-32C of all frames before it. Equal states are
-// equal bytes.
+// first; at the end the CRC-32C of all frames before, in four bytes. Equal
+// states are equal bytes.
 type (
 	snapshotHeader struct {
 		Magic             string
@@ -34,7 +34,6 @@ type (
 		ID api.RequestID
 		RequestRecord
 	}
-	snapshotEnd struct{ Sum uint32 }
 )
 
 const (
@@ -65,7 +64,7 @@ func (v *View) write(w io.Writer) error {
 	for id, r := range v.requests.all() {
 		f.put(snapshotRequest{id, r})
 	}
-	f.put(snapshotEnd{f.sum.Sum32()})
+	f.frame(binary.BigEndian.AppendUint32(nil, f.sum.Sum32()))
 	if f.err == nil {
 		f.err = f.w.Flush()
 	}
@@ -91,8 +90,14 @@ func (f *framer) put(v any) {
 		f.err = err
 		return
 	}
-	head := binary.AppendUvarint(nil, uint64(len(raw)))
-	_, err1 := f.w.Write(head)
+	f.frame(raw)
+}
+
+func (f *framer) frame(raw []byte) {
+	if f.err != nil {
+		return
+	}
+	_, err1 := f.w.Write(binary.AppendUvarint(nil, uint64(len(raw))))
 	_, err2 := f.w.Write(raw)
 	f.err = errors.Join(err1, err2)
 	_, _ = f.sum.Write(raw)
@@ -239,13 +244,16 @@ func (u *unframer) rest(v *View, count int) error {
 		}
 		v.requests = v.requests.with(r.ID, r.RequestRecord)
 	}
-	want := u.sum.Sum32()
-	var end snapshotEnd
-	if err := u.get(&end); err != nil {
+	want := binary.BigEndian.AppendUint32(nil, u.sum.Sum32())
+	end, err := u.next()
+	if err != nil {
 		return err
 	}
-	if end.Sum != want {
+	if !bytes.Equal(end, want) {
 		return fmt.Errorf("%w: its checksum is wrong", ErrMalformed)
+	}
+	if _, err := u.r.ReadByte(); err != io.EOF {
+		return fmt.Errorf("%w: it goes on after its end", ErrMalformed)
 	}
 	if c := v.Cluster(); c != nil && c.Level > api.FeatureLevel {
 		return fmt.Errorf("fleet of feature level %d (this build knows up to %d): %w", c.Level, api.FeatureLevel, ErrUnknownFormat)
