@@ -119,6 +119,7 @@ func New(cfg Config) (*Agent, error) {
 		outbox: newOutbox(), ports: newPorts(), starts: make(chan struct{}, startsAtOnce), described: newRing(), assigned: newRing(),
 	}
 	a.standing.Have = stored.id
+	d.note = a.noteDisk
 	a.health = newHealth(cfg.Driver, cfg.Logger, a.described.ring)
 	return a, nil
 }

@@ -23,6 +23,8 @@ const diskVersion = 1
 // it was last acknowledged, and how far each task has come.
 type disk struct {
 	db *bbolt.DB
+	// note is told of every write and how it went.
+	note func(error)
 	// fault lets a test fail one operation, named by its op.
 	fault func(op string) error
 }
@@ -65,7 +67,7 @@ func openDisk(dir string) (*disk, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open %s: %w", path, err)
 	}
-	return &disk{db: db}, nil
+	return &disk{db: db, note: func(error) {}}, nil
 }
 
 func checkVersion(path string) error {
@@ -146,13 +148,15 @@ const (
 	opRecord = "write record"
 )
 
-func (d *disk) update(op string, f func(*bbolt.Tx) error) error {
+func (d *disk) update(op string, f func(*bbolt.Tx) error) (err error) {
+	defer func() { d.note(err) }()
 	if d.fault != nil {
-		if err := d.fault(op); err != nil {
-			return fmt.Errorf("%s: %w", op, err)
-		}
+		err = d.fault(op)
 	}
-	if err := d.db.Update(f); err != nil {
+	if err == nil {
+		err = d.db.Update(f)
+	}
+	if err != nil {
 		return fmt.Errorf("%s: %w", op, err)
 	}
 	return nil

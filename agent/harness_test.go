@@ -39,9 +39,13 @@ type board struct {
 	logs         *logStore
 	changed      chan struct{}
 
-	agent  *Agent
-	writes func() int // to the disk, by this agent
-	stop   func()
+	agent *Agent
+	stop  func()
+
+	mu       sync.Mutex
+	hostname string
+	full     bool // the disk
+	count    int  // of writes to it, by this agent
 }
 
 // newBoard starts a board; what the containers do is by their command, or by
@@ -51,11 +55,11 @@ func newBoard(t *testing.T, script func(runtime.Container) sim.Script) *board {
 	b := &board{
 		T: t, dir: t.TempDir(), volumes: t.TempDir(),
 		host:    sim.NewHost(sim.Config{Image: testImage, Script: script}),
-		leader:  &leader{items: map[api.ItemKey]api.Item{}, seen: map[api.TaskID]api.TaskStatus{}, lease: 3 * time.Second},
+		leader:  &leader{items: map[api.ItemKey]api.Item{}, seen: map[api.TaskID]api.TaskStatus{}, lease: 3 * time.Second, period: time.Second},
 		images:  &images{},
 		network: &network{attached: map[api.TaskID]*api.Task{}},
 		logs:    &logStore{open: map[string]bool{}, removed: map[api.TaskID]bool{}},
-		changed: make(chan struct{}, 1),
+		changed: make(chan struct{}, 1), hostname: "board1",
 	}
 	t.Cleanup(func() {
 		if b.stop != nil {
@@ -78,7 +82,7 @@ func (b *board) begin() {
 	agent, err := New(Config{
 		Node: "node1", Dir: b.dir, VolumesDir: b.volumes, CgroupParent: "/edgeswarm", Driver: b.host.Open(),
 		Images: b.images, Network: b.network, Logs: b.logs, Sessions: b.leader, Changed: b.changed,
-		Describe: func() api.NodeDescription { return api.NodeDescription{Hostname: "board1"} },
+		Describe: b.describe,
 		Addrs:    func() []netip.AddrPort { return []netip.AddrPort{netip.MustParseAddrPort("192.0.2.1:2377")} },
 		Now:      time.Now,
 		OnSet:    b.leader.onSet,
@@ -88,19 +92,9 @@ func (b *board) begin() {
 		b.Fatal(err)
 	}
 	b.agent = agent
-	var mu sync.Mutex
-	count := 0
-	agent.disk.fault = func(string) error {
-		mu.Lock()
-		defer mu.Unlock()
-		count++
-		return nil
-	}
-	b.writes = func() int {
-		mu.Lock()
-		defer mu.Unlock()
-		return count
-	}
+	agent.disk.db.NoSync = true // no test pulls the plug of this machine
+	agent.disk.fault = b.fault
+	b.count = 0
 	ctx, cancel := context.WithCancel(b.Context())
 	done := make(chan error, 1)
 	go func() { done <- agent.Run(ctx) }()
@@ -110,6 +104,43 @@ func (b *board) begin() {
 			b.Errorf("run: %v", err)
 		}
 	}
+}
+
+func (b *board) describe() api.NodeDescription {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return api.NodeDescription{Hostname: b.hostname}
+}
+
+func (b *board) rename(hostname string) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.hostname = hostname
+}
+
+var errFull = errors.New("no space left on device")
+
+func (b *board) fault(string) error {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.count++
+	if b.full {
+		return errFull
+	}
+	return nil
+}
+
+func (b *board) fillDisk(full bool) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.full = full
+}
+
+// writes counts those to the disk since edged began.
+func (b *board) writes() int {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.count
 }
 
 // kill ends edged; containers run on.
@@ -205,6 +236,7 @@ type leader struct {
 	mu       sync.Mutex
 	gone     bool
 	lease    time.Duration
+	period   time.Duration
 	epoch    uint64
 	seq      uint64
 	items    map[api.ItemKey]api.Item
@@ -214,9 +246,14 @@ type leader struct {
 	hellos   []api.Hello
 	last     api.NodeDescription
 	complain []string
-	fleets   []api.FleetInfo
-	peers    [][]api.Peer
+	sets     []toldSet
 	mute     bool // takes reports and answers nothing
+}
+
+// toldSet is what OnSet was told.
+type toldSet struct {
+	fleet api.FleetInfo
+	peers []api.Peer
 }
 
 type heardReport struct {
@@ -286,7 +323,7 @@ func (l *leader) hear(s *session, r *api.Report) {
 	if r.Description != nil {
 		l.last = *r.Description
 	}
-	a := &api.Assignment{Previous: l.id(), Next: l.id(), Lease: l.lease, HeartbeatPeriod: time.Second, Time: time.Now()}
+	a := &api.Assignment{Previous: l.id(), Next: l.id(), Lease: l.lease, HeartbeatPeriod: l.period, Time: time.Now()}
 	if r.Hello != nil {
 		l.hellos = append(l.hellos, *r.Hello)
 		l.last = r.Hello.Description
@@ -318,7 +355,7 @@ func (l *leader) change(items []api.Item, gone []api.ItemKey) {
 
 // send is called with mu held.
 func (l *leader) send(a *api.Assignment) {
-	a.Lease, a.HeartbeatPeriod = l.lease, time.Second
+	a.Lease, a.HeartbeatPeriod = l.lease, l.period
 	if l.at != nil {
 		l.at.to <- api.Clone(a)
 	}
@@ -347,6 +384,32 @@ func (l *leader) with(id api.TaskID, state api.TaskState) *api.Task {
 
 func (l *leader) unassign(id api.TaskID) {
 	l.change(nil, []api.ItemKey{{Kind: "task", Key: string(id)}})
+}
+
+// peek reads the leader's notes.
+func peek[T any](l *leader, read func() T) T {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return read()
+}
+
+func (l *leader) heard() []heardReport {
+	return peek(l, func() []heardReport { return slices.Clone(l.reports) })
+}
+func (l *leader) greeted() []api.Hello {
+	return peek(l, func() []api.Hello { return slices.Clone(l.hellos) })
+}
+func (l *leader) board() api.NodeDescription {
+	return peek(l, func() api.NodeDescription { return l.last })
+}
+func (l *leader) has() api.SetID  { return peek(l, l.id) }
+func (l *leader) told() []toldSet { return peek(l, func() []toldSet { return slices.Clone(l.sets) }) }
+
+// alter changes the leader, as its own doing or not.
+func (l *leader) alter(change func()) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	change()
 }
 
 // vanish ends the session and refuses others; appear takes them again.
@@ -386,7 +449,7 @@ func (l *leader) violations() []string {
 func (l *leader) onSet(f api.FleetInfo, peers []api.Peer) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.fleets, l.peers = append(l.fleets, f), append(l.peers, peers)
+	l.sets = append(l.sets, toldSet{f, peers})
 }
 
 // images fetches in no time, or not.
@@ -498,5 +561,3 @@ func (l *logStore) Remove(_ context.Context, id api.TaskID) error {
 	l.removed[id] = true
 	return nil
 }
-
-var errFull = errors.New("no space left on device")

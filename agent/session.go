@@ -128,9 +128,7 @@ func (a *Agent) apply(assignment *api.Assignment) error {
 		return err
 	}
 	if !c.empty(held) {
-		err := a.disk.saveSet(c)
-		a.noteDisk(err)
-		if err != nil {
+		if err := a.disk.saveSet(c); err != nil {
 			return err
 		}
 	}

@@ -214,7 +214,7 @@ func TestEndWithinMonitorIsToldAtOnce(t *testing.T) {
 		if s := b.leader.status("late"); s.State != api.TaskFailed || s.InMonitor {
 			t.Errorf("late: %+v, want failed outside of the monitor period", s)
 		}
-		for _, r := range b.leader.reports {
+		for _, r := range b.leader.heard() {
 			for _, said := range r.report.Tasks {
 				if said.ID == "soon" && said.Status.InMonitor {
 					if lag := r.at.Sub(begun) - 25*time.Second; lag > 10*time.Millisecond {

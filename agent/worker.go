@@ -35,6 +35,7 @@ type worker struct {
 
 	// The rest belongs to the worker's goroutine.
 	rec        record
+	fresh      bool // no attempt has begun before this process
 	hist       history
 	policy     policy
 	adopted    *runtime.Status
@@ -74,6 +75,7 @@ func newWorker(a *Agent, task *api.Task, rec record, found []runtime.Status) *wo
 		}
 	}
 	w.rec.Attempt = max(w.rec.Attempt, task.Status.Attempt)
+	w.fresh = w.rec.Attempt == 0
 	if w.rec.Final != nil {
 		a.outbox.put(w.id, *w.rec.Final, false)
 	}
@@ -194,12 +196,22 @@ func (w *worker) conclude(ctx context.Context, end ending) (again bool) {
 		s.Message = fmt.Sprintf("restarts in %v", delay)
 	}
 	w.lastErr = end.err
-	final := w.publish(s, s.InMonitor || s.Exhausted)
 	if !again {
-		w.rec.Final = &final
+		w.finish(s, true)
 		return false
 	}
+	w.publish(s, s.InMonitor)
 	return pause(ctx, delay) == nil
+}
+
+// finish makes a status the task's last. It is on disk before it is told, so
+// that no power cut makes the board tell another; but if it can't be written it
+// is told all the same, and vacate sees to the rest.
+func (w *worker) finish(s api.TaskStatus, urgent bool) {
+	s = w.complete(s)
+	w.rec.Final = &s
+	_ = w.trySave()
+	w.tell(s, urgent)
 }
 
 func (w *worker) monitor() time.Duration {
@@ -211,12 +223,17 @@ func (w *worker) monitor() time.Duration {
 
 // stop ends what runs of the task, because it is no longer wanted.
 func (w *worker) stop(ctx context.Context) {
-	last, _ := w.a.outbox.get(w.id)
-	if last.State.Ended() { // it was waiting for its next attempt
+	last, said := w.a.outbox.get(w.id)
+	if said && last.State.Ended() { // it was waiting for its next attempt
 		last.Message = ""
-		w.a.outbox.put(w.id, last, false)
 		w.rec.Final = &last
+		w.tell(last, false)
 		return
+	}
+	if !said && w.held == 0 && w.rec.Attempt > 0 {
+		// A former process began the last attempt, and how it ended is not
+		// known here; the leader may have been told. So this is not its end.
+		w.rec.Attempt++
 	}
 	s := api.TaskStatus{State: api.TaskShutdown}
 	if w.held != 0 {
@@ -230,8 +247,7 @@ func (w *worker) stop(ctx context.Context) {
 	if ctx.Err() != nil {
 		return
 	}
-	final := w.publish(s, false)
-	w.rec.Final = &final
+	w.finish(s, false)
 }
 
 // stopContainer answers no exit if the process never was or is gone without a trace.
@@ -312,55 +328,56 @@ func (w *worker) forget(ctx context.Context) {
 	if ctx.Err() != nil {
 		return
 	}
-	final := w.publish(api.TaskStatus{State: api.TaskRemoved}, false)
-	w.rec.Final = &final
+	w.finish(api.TaskStatus{State: api.TaskRemoved}, false)
 	if !w.absent.opened() {
 		w.save(ctx)
 	}
 	if !await(ctx, w.absent) {
 		return
 	}
-	if w.insist(ctx, "forget", func(context.Context) error { return w.dropRecord() }) == nil {
+	if w.insist(ctx, "forget", func(context.Context) error { return w.a.disk.dropRecord(w.id) }) == nil {
 		w.a.outbox.drop(w.id)
 	}
 }
 
 // save puts the record on disk, however long that takes.
 func (w *worker) save(ctx context.Context) {
+	w.tidy(ctx, "remember progress", func(context.Context) error { return w.trySave() })
+}
+
+func (w *worker) trySave() error {
 	w.rec.Streak, w.rec.Restarts = w.hist.streak, len(w.hist.restarts)
-	w.tidy(ctx, "remember progress", func(context.Context) error {
-		err := w.a.disk.saveRecord(w.id, w.rec)
-		w.a.noteDisk(err)
-		return err
-	})
+	return w.a.disk.saveRecord(w.id, w.rec)
 }
 
-func (w *worker) dropRecord() error {
-	err := w.a.disk.dropRecord(w.id)
-	w.a.noteDisk(err)
-	return err
-}
+// publish makes a status of the present attempt the task's latest.
+func (w *worker) publish(s api.TaskStatus, urgent bool) { w.tell(w.complete(s), urgent) }
 
-// publish makes a status of the present attempt the task's latest and returns
-// it as it was told.
-func (w *worker) publish(s api.TaskStatus, urgent bool) api.TaskStatus {
+// complete fills in what is the same for all statuses of an attempt.
+func (w *worker) complete(s api.TaskStatus) api.TaskStatus {
 	s.Attempt, s.Timestamp = w.rec.Attempt, w.a.cfg.Now()
 	if w.held != 0 && w.held == w.rec.Attempt {
 		s.ContainerID = runtime.ContainerID(w.id, w.held)
 	}
-	if !w.a.outbox.put(w.id, s, urgent) {
-		w.a.log.Warn("task would have gone back to an earlier state", "task", w.id, "state", s.State, "attempt", s.Attempt)
-	}
 	return s
 }
 
-// note changes what the task's latest status says in words.
+func (w *worker) tell(s api.TaskStatus, urgent bool) {
+	if !w.a.outbox.put(w.id, s, urgent) {
+		w.a.log.Warn("task would have gone back to an earlier state", "task", w.id, "state", s.State, "attempt", s.Attempt)
+	}
+}
+
+// note changes what the task's latest status says in words. A task that nothing
+// was said of yet is told as it is only if it is new: of another the leader
+// knows more.
 func (w *worker) note(message string) {
 	s, ok := w.a.outbox.get(w.id)
-	if !ok {
-		s = api.TaskStatus{State: api.TaskAssigned, Attempt: w.rec.Attempt, Timestamp: w.a.cfg.Now()}
-	} else if s.Message == message {
+	switch {
+	case !ok && !w.fresh, ok && s.Message == message:
 		return
+	case !ok:
+		s = api.TaskStatus{State: api.TaskAssigned, Timestamp: w.a.cfg.Now()}
 	}
 	s.Message = message
 	w.a.outbox.put(w.id, s, false)
