@@ -8,26 +8,33 @@ import (
 	"github.com/fxamacker/cbor/v2"
 )
 
-// Limits on what a decoder accepts, so that a hostile peer costs little.
+// Limits on what a decoder accepts, so that a hostile peer costs little: an
+// empty map is one byte on the wire and a whole struct in memory.
 const (
 	maxNesting  = 32
-	maxElements = 1 << 20
+	maxElements = 1 << 16 // of a list in a message
+	maxStored   = 1 << 20 // of a list in a snapshot
 )
 
 var (
 	encoder = must(cbor.EncOptions{Sort: cbor.SortCoreDeterministic, Time: cbor.TimeRFC3339Nano, TimeTag: cbor.EncTagNone}.EncMode())
 	// lenient reads what a newer peer says, passing over fields it does not know.
-	lenient = must(cbor.DecOptions{
-		DupMapKey: cbor.DupMapKeyEnforcedAPF, MaxNestedLevels: maxNesting,
-		MaxArrayElements: maxElements, MaxMapPairs: maxElements, IndefLength: cbor.IndefLengthForbidden,
-	}.DecMode())
+	lenient = must(decoding(maxElements, cbor.ExtraDecErrorNone).DecMode())
 	// strict reads what must not lose a field: log entries and snapshots.
-	strict = must(cbor.DecOptions{
-		DupMapKey: cbor.DupMapKeyEnforcedAPF, MaxNestedLevels: maxNesting,
-		MaxArrayElements: maxElements, MaxMapPairs: maxElements, IndefLength: cbor.IndefLengthForbidden,
-		ExtraReturnErrors: cbor.ExtraDecErrorUnknownField,
-	}.DecMode())
+	strict = must(decoding(maxStored, cbor.ExtraDecErrorUnknownField).DecMode())
 )
+
+// decoding has one form for each value: no field twice, none under another
+// case of its name. A string may hold any bytes, as Go's may: an error quoted
+// from a program that does not speak UTF-8 must not make a whole report, or
+// worse a log entry, unreadable.
+func decoding(elements int, extra cbor.ExtraDecErrorCond) cbor.DecOptions {
+	return cbor.DecOptions{
+		DupMapKey: cbor.DupMapKeyEnforcedAPF, MaxNestedLevels: maxNesting,
+		MaxArrayElements: elements, MaxMapPairs: elements, IndefLength: cbor.IndefLengthForbidden,
+		UTF8: cbor.UTF8DecodeInvalid, FieldNameMatching: cbor.FieldNameMatchingCaseSensitive, ExtraReturnErrors: extra,
+	}
+}
 
 func must[T any](v T, err error) T {
 	if err != nil {

@@ -37,10 +37,14 @@ type Error struct {
 }
 
 func (e *Error) Error() string {
-	if e.Op == "" {
-		return e.Err.Error()
+	text := string(e.Kind)
+	if e.Err != nil {
+		text = e.Err.Error()
 	}
-	return e.Op + ": " + e.Err.Error()
+	if e.Op == "" {
+		return text
+	}
+	return e.Op + ": " + text
 }
 
 func (e *Error) Unwrap() error { return e.Err }

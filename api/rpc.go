@@ -3,6 +3,7 @@ package api
 import (
 	"context"
 	"errors"
+	"io"
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
@@ -63,7 +64,7 @@ func unary[S, Req, Resp any](name string, call func(S, context.Context, *Req) (*
 		Handler: func(srv any, ctx context.Context, dec func(any) error, intercept grpc.UnaryServerInterceptor) (any, error) {
 			req := new(Req)
 			if err := dec(req); err != nil {
-				return nil, status.Error(codes.InvalidArgument, err.Error())
+				return nil, err // answered by gRPC already, as Internal
 			}
 			handle := func(ctx context.Context, req any) (any, error) { return call(srv.(S), ctx, req.(*Req)) }
 			if intercept == nil {
@@ -132,16 +133,25 @@ func openDownload[Req, Resp any](ctx context.Context, cc grpc.ClientConnInterfac
 	if err != nil {
 		return nil, err
 	}
-	if err := stream.SendMsg(req); err != nil {
+	if err := stream.SendMsg(req); err != nil && err != io.EOF { // the reader learns why it ended
 		return nil, err
 	}
 	if err := stream.CloseSend(); err != nil {
-		return nil, err
+		return nil, errorFromStatus(err, nil)
 	}
 	return stream, nil
 }
 
+// kindStream gives a stream's errors their kind back. SendMsg's io.EOF stays:
+// it says that RecvMsg has the reason.
 type kindStream struct{ grpc.ClientStream }
+
+func (s kindStream) SendMsg(m any) error {
+	if err := s.ClientStream.SendMsg(m); err != nil {
+		return errorFromStatus(err, nil)
+	}
+	return nil
+}
 
 func (s kindStream) RecvMsg(m any) error {
 	if err := s.ClientStream.RecvMsg(m); err != nil {
@@ -153,8 +163,8 @@ func (s kindStream) RecvMsg(m any) error {
 // Trailer keys that carry an Error beside gRPC's own code.
 const (
 	trailerKind   = "edge-kind"
-	trailerOp     = "edge-op"
-	trailerLeader = "edge-leader"
+	trailerOp     = "edge-op-bin" // -bin: any bytes
+	trailerLeader = "edge-leader-bin"
 )
 
 var codeOf = map[Kind]codes.Code{
@@ -182,7 +192,8 @@ func streamErrors(srv any, stream grpc.ServerStream, _ *grpc.StreamServerInfo, h
 	return st
 }
 
-// statusFromError splits an error into gRPC's status and our trailer.
+// statusFromError splits an error into gRPC's status and our trailer. What was
+// wrapped around an Error stays in its text.
 func statusFromError(err error) (metadata.MD, error) {
 	var e *Error
 	if !errors.As(err, &e) {
@@ -194,21 +205,26 @@ func statusFromError(err error) (metadata.MD, error) {
 		}
 		e = &Error{Kind: Internal, Err: err}
 	}
-	return metadata.Pairs(trailerKind, string(e.Kind), trailerOp, e.Op, trailerLeader, string(e.Leader)), status.Error(codeOf[e.Kind], e.Err.Error())
+	code, known := codeOf[e.Kind]
+	if !known {
+		e, code = &Error{Kind: Internal, Op: e.Op, Leader: e.Leader, Err: e.Err}, codes.Internal
+	}
+	op, text := e.Op, string(e.Kind)
+	if whole := err.Error(); whole != e.Error() {
+		op, text = "", whole
+	} else if e.Err != nil {
+		text = e.Err.Error()
+	}
+	return metadata.Pairs(trailerKind, string(e.Kind), trailerOp, op, trailerLeader, string(e.Leader)), status.Error(code, text)
 }
 
 // errorFromStatus is the inverse of statusFromError. A failure of the
-// connection itself is Unavailable; io.EOF and context errors pass unchanged.
+// connection itself is Unavailable, and so is the end of the caller's context,
+// which it wraps. Any other error than gRPC's, such as io.EOF, passes unchanged.
 func errorFromStatus(err error, trailer metadata.MD) error {
 	st, ok := status.FromError(err)
 	if !ok || err == nil {
 		return err
-	}
-	e := &Error{Kind: Internal, Err: errors.New(st.Message())}
-	for kind, code := range codeOf {
-		if st.Code() == code {
-			e.Kind = kind
-		}
 	}
 	switch st.Code() {
 	case codes.Canceled:
@@ -216,14 +232,22 @@ func errorFromStatus(err error, trailer metadata.MD) error {
 	case codes.DeadlineExceeded:
 		return &Error{Kind: Unavailable, Err: context.DeadlineExceeded}
 	}
-	if v := trailer.Get(trailerKind); len(v) == 1 {
-		e.Kind = Kind(v[0])
-		if v := trailer.Get(trailerOp); len(v) == 1 {
-			e.Op = v[0]
-		}
-		if v := trailer.Get(trailerLeader); len(v) == 1 {
-			e.Leader = NodeID(v[0])
+	e := &Error{Kind: Internal, Err: errors.New(st.Message())}
+	for kind, code := range codeOf {
+		if st.Code() == code {
+			e.Kind = kind
 		}
 	}
+	if _, known := codeOf[Kind(first(trailer, trailerKind))]; known {
+		e.Kind = Kind(first(trailer, trailerKind))
+		e.Op, e.Leader = first(trailer, trailerOp), NodeID(first(trailer, trailerLeader))
+	}
 	return e
+}
+
+func first(md metadata.MD, key string) string {
+	if v := md.Get(key); len(v) == 1 {
+		return v[0]
+	}
+	return ""
 }
