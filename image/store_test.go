@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"net"
 	"os"
@@ -13,6 +14,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/containerd/containerd/v2/client"
 	"github.com/containerd/containerd/v2/core/content"
@@ -108,6 +110,15 @@ func (l *pipeListener) Accept() (transport.Conn, error) {
 func (l *pipeListener) Close() error { l.once.Do(func() { close(l.conns) }); return nil }
 
 type pipeConn struct{ net.Conn }
+
+// SetReadDeadline on a pipe errs once the far end is closed, though what it
+// wrote is still to be read; a stream's does not.
+func (c pipeConn) SetReadDeadline(t time.Time) error {
+	if err := c.Conn.SetReadDeadline(t); !errors.Is(err, io.ErrClosedPipe) {
+		return err
+	}
+	return nil
+}
 
 func (pipeConn) Peer() transport.Peer           { return transport.Peer{ID: "peer"} }
 func (c pipeConn) CloseWrite() error            { return c.Conn.Close() }

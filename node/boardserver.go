@@ -1,0 +1,182 @@
+package node
+
+import (
+	"context"
+	"errors"
+	"io"
+
+	"google.golang.org/grpc"
+
+	"github.com/edgeswarm/edgeswarm/api"
+	"github.com/edgeswarm/edgeswarm/transport/rpc"
+)
+
+// boardServer answers for this board, over its local socket and to members.
+type boardServer struct{ b *board }
+
+var _ api.BoardServer = boardServer{}
+
+// errNoFleet is what a board without a fleet answers to what needs one.
+func errNoFleet(op string) error {
+	return api.Errorf(api.Unavailable, op, "this board belongs to no fleet yet: see `edgectl status`, or found one with `edgectl init`")
+}
+
+// local refuses a call that did not come over the local socket.
+func local(ctx context.Context, op string) error {
+	if _, remote := rpc.PeerOf(ctx); remote {
+		return api.Errorf(api.Denied, op, "only on the board itself, over its socket")
+	}
+	return nil
+}
+
+// fellow is this board's membership, for a caller that is on the board or is a
+// member too.
+func (s boardServer) fellow(ctx context.Context, op string) (*membership, error) {
+	m := s.b.member.Load()
+	if m == nil {
+		return nil, errNoFleet(op)
+	}
+	if peer, remote := rpc.PeerOf(ctx); remote && peer.ID != m.self {
+		if member, _ := m.trust.Knows(peer.ID); !member {
+			return nil, api.Errorf(api.Denied, op, "node %s is no member of this fleet", peer.ID)
+		}
+	}
+	return m, nil
+}
+
+// WhoLeads implements api.BoardServer.
+func (s boardServer) WhoLeads(context.Context, *api.Empty) (*api.LeaderHint, error) {
+	m := s.b.member.Load()
+	if m == nil {
+		return nil, errNoFleet("find leader")
+	}
+	leader, _ := m.compass.Leader()
+	return &api.LeaderHint{Leader: leader, Self: m.seat.term.Load() != nil}, nil
+}
+
+// GetBoard implements api.BoardServer.
+func (s boardServer) GetBoard(ctx context.Context, _ *api.Empty) (*api.BoardStatus, error) {
+	return s.b.status(), nil
+}
+
+// Init implements api.BoardServer.
+func (s boardServer) Init(ctx context.Context, req *api.InitRequest) (*api.InitResponse, error) {
+	if err := local(ctx, "init"); err != nil {
+		return nil, err
+	}
+	return s.b.initFleet(ctx, req)
+}
+
+// Join implements api.BoardServer.
+func (s boardServer) Join(ctx context.Context, req *api.JoinRequest) (*api.Empty, error) {
+	if err := local(ctx, "join"); err != nil {
+		return nil, err
+	}
+	return &api.Empty{}, s.b.joinFleet(ctx, req)
+}
+
+// Leave implements api.BoardServer.
+func (s boardServer) Leave(ctx context.Context, req *api.LeaveRequest) (*api.Empty, error) {
+	if err := local(ctx, "leave"); err != nil {
+		return nil, err
+	}
+	return &api.Empty{}, s.b.leaveFleet(ctx, req)
+}
+
+// FetchImage implements api.BoardServer.
+func (s boardServer) FetchImage(ctx context.Context, req *api.FetchImageRequest) (*api.Empty, error) {
+	if _, err := s.fellow(ctx, "fetch image"); err != nil {
+		return nil, err
+	}
+	if req.Image == nil {
+		return nil, api.Errorf(api.Invalid, "fetch image", "no image is named")
+	}
+	return &api.Empty{}, s.b.images.Fetch(ctx, req.Image, req.Platform, req.From)
+}
+
+// LoadImage implements api.BoardServer.
+func (s boardServer) LoadImage(stream grpc.BidiStreamingServer[api.Chunk, api.ImageProgress]) error {
+	m, err := s.fellow(stream.Context(), "load image")
+	if err != nil {
+		return err
+	}
+	archive, feed := io.Pipe()
+	go func() { // ends with the stream, or when Load has closed the pipe
+		for {
+			chunk, err := stream.Recv()
+			if err == nil {
+				_, err = feed.Write(chunk.Data)
+			}
+			if err != nil {
+				if errors.Is(err, io.EOF) {
+					err = nil
+				}
+				feed.CloseWithError(err)
+				return
+			}
+		}
+	}()
+	defer archive.Close()
+	images, err := s.b.images.Load(stream.Context(), archive)
+	if err != nil {
+		return err
+	}
+	return m.register(stream.Context(), "load image", images, "", stream.Send)
+}
+
+// PullImage implements api.BoardServer.
+func (s boardServer) PullImage(req *api.PullImageRequest, stream grpc.ServerStreamingServer[api.ImageProgress]) error {
+	m, err := s.fellow(stream.Context(), "pull image")
+	if err != nil {
+		return err
+	}
+	if err := stream.Send(&api.ImageProgress{Status: "asking the registry for " + req.Reference}); err != nil {
+		return err
+	}
+	image, err := s.b.images.Pull(stream.Context(), req.Reference)
+	if err != nil {
+		return err
+	}
+	return m.register(stream.Context(), "pull image", []*api.Image{image}, req.RequestID, stream.Send)
+}
+
+// register records images that this board holds, and says when the fleet has
+// acknowledged them.
+func (m *membership) register(ctx context.Context, op string, images []*api.Image, request api.RequestID, tell func(*api.ImageProgress) error) error {
+	done := &api.ImageProgress{Done: true}
+	for _, image := range images {
+		status := "copying " + string(image.ID) + " to a second board"
+		if err := tell(&api.ImageProgress{Status: status, Total: image.Size}); err != nil {
+			return err
+		}
+		if request == "" {
+			request = api.NewID[api.RequestID]()
+		}
+		resp, err := m.registerOne(ctx, &api.RegisterImageRequest{RequestID: request, Image: *image, Holder: m.self})
+		if err != nil {
+			return err
+		}
+		done.Images, done.Copies = append(done.Images, resp.Image), resp.Copies
+		done.Current += image.Size
+		request = ""
+	}
+	done.Total = done.Current
+	return tell(done)
+}
+
+// registerOne tries again, with the same request, as long as leaders change.
+func (m *membership) registerOne(ctx context.Context, req *api.RegisterImageRequest) (*api.RegisterImageResponse, error) {
+	for {
+		control, err := m.control(ctx)
+		if err != nil {
+			return nil, err
+		}
+		resp, err := control.RegisterImage(ctx, req)
+		if api.KindOf(err) != api.NotLeader {
+			return resp, err
+		}
+		if !sleep(ctx, leaderPause) {
+			return nil, ctx.Err()
+		}
+	}
+}

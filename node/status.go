@@ -1,0 +1,58 @@
+package node
+
+import (
+	"fmt"
+	"net/netip"
+
+	"github.com/edgeswarm/edgeswarm/api"
+)
+
+// status is the board's account of itself, with or without a fleet.
+func (b *board) status() *api.BoardStatus {
+	s := &api.BoardStatus{
+		NodeID: b.keeper.Node(), Hostname: b.cfg.Name, Version: b.cfg.Version, Description: b.describe(),
+		StateDir: b.cfg.StateDir, StartedAt: b.started, Addr: firstAddr(b.addrs()), Membership: api.MembershipNone,
+	}
+	if m := b.member.Load(); m != nil {
+		m.fillStatus(s)
+		return s
+	}
+	b.fillSeeking(s)
+	return s
+}
+
+func (m *membership) fillStatus(s *api.BoardStatus) {
+	info := m.fleetInfo()
+	s.Membership, s.FleetID, s.FleetName = api.MembershipMember, m.fleet, info.Name
+	s.CertExpires = m.board.keeper.Expires()
+	s.Description, s.Tasks = m.agent.Description(), m.agent.Tasks()
+	s.Leader, _ = m.compass.Leader()
+	s.LeaderName = m.nameOf(s.Leader)
+	s.Rivals = m.rivals.list()
+	if sitting := m.seat.present.Load(); sitting != nil {
+		s.Manager = true
+		if servers, err := sitting.log.Servers(); err == nil {
+			for _, server := range servers {
+				if server.Voter {
+					s.Voters++
+				}
+			}
+		}
+	}
+	standing := m.agent.Standing()
+	switch {
+	case len(s.Rivals) > 0:
+		s.Message = fmt.Sprintf("%d other fleets with the same key are on this network and both hold services: choose one, and on the boards of the others run `edgectl leave --force`", len(s.Rivals))
+	case s.Leader == "":
+		s.Message = "no leader is known: " + m.whyNoLeader() + "; tasks go on running"
+	case !standing.Connected && standing.Err != nil:
+		s.Message = "the leader does not take this board's reports: " + standing.Err.Error()
+	}
+}
+
+func firstAddr(addrs []netip.AddrPort) string {
+	if len(addrs) == 0 {
+		return ""
+	}
+	return addrs[0].String()
+}
