@@ -2,6 +2,7 @@ package admission
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/x509"
 	"errors"
@@ -108,7 +109,7 @@ func (d *Door) serve(ctx context.Context, conn transport.Conn) {
 		return
 	}
 	c := &caller{door: d, talk: t, standing: d.Fleet.Standing()}
-	if err := c.converse(ctx); err != nil && ctx.Err() == nil && !errors.Is(err, io.EOF) {
+	if err := c.converse(ctx); err != nil && ctx.Err() == nil && !errors.Is(err, io.EOF) && !errors.Is(err, errTurnedAway) {
 		d.Log.Debug("conversation at the door ended", "peer", t.peer().Addr, "err", err)
 	}
 	// Their end of the stream comes after they have read ours.
@@ -153,6 +154,7 @@ func (c *caller) converse(ctx context.Context) error {
 }
 
 // authenticate lets the caller prove itself and offers what it then may know.
+// It errs for every caller that did not.
 func (c *caller) authenticate() error {
 	peer, now := c.talk.peer(), c.door.Now()
 	if c.hello.Version < 1 || c.hello.Node != peer.ID || !api.IsID(string(c.hello.Node)) {
@@ -174,9 +176,18 @@ func (c *caller) authenticate() error {
 	}
 }
 
-// turnAway refuses. Nothing is said but why.
+// errTurnedAway ends the conversation with a caller that was refused.
+var errTurnedAway = errors.New("turned away")
+
+// turnAway refuses. Nothing is said but why; it always errs, so that nobody
+// who was refused is listened to any further.
 func (c *caller) turnAway(managers []api.ManagerAddr, kind api.Kind, format string, args ...any) error {
-	return c.talk.send(offer{Version: version, Refusal: &refusal{kind, fmt.Sprintf(format, args...)}, Managers: clipManagers(managers)}, nil)
+	return c.refuse(offer{Managers: clipManagers(managers)}, kind, format, args...)
+}
+
+func (c *caller) refuse(o offer, kind api.Kind, format string, args ...any) error {
+	o.Version, o.Refusal = version, &refusal{kind, fmt.Sprintf(format, args...)}
+	return cmp.Or(c.talk.send(o, nil), errTurnedAway)
 }
 
 // fail refuses a proof that does not hold.
@@ -222,8 +233,7 @@ func (c *caller) byToken(now time.Time) error {
 	shown := offer{Version: version, Cert: id.Certificate().Certificate[0], Root: id.RootPEM()}
 	if !c.standing.Manager {
 		shown.Managers = clipManagers(c.standing.Managers)
-		shown.Refusal = &refusal{api.Unavailable, "this member can't check a join token: ask a manager"}
-		return c.talk.send(shown, nil)
+		return c.refuse(shown, api.Unavailable, "this member can't check a join token: ask a manager")
 	}
 	if err := c.talk.send(shown, nil); err != nil {
 		return err

@@ -20,10 +20,10 @@ const (
 	quiet = 1800 * time.Millisecond
 	// alone is how long if it has met nobody: its network may be slow to come.
 	alone = 4 * time.Second
-	// yielding is how long a board that yielded keeps its word; the one it
-	// yielded to must have founded within consent.
-	yielding = 8 * time.Second
-	consent  = 4 * time.Second
+	// yielding is how long a board that yielded keeps its word, to found none
+	// and to yield to no other; the one it yielded to decides within consent.
+	yielding = 6 * time.Second
+	consent  = 3 * time.Second
 	// suspicion is how long a board that was only heard of, and never answered,
 	// can keep others from founding.
 	suspicion = 15 * time.Second
@@ -291,13 +291,12 @@ func (f *founding) ordered() []*peer {
 
 // yields answers a board that asks to found: whether this one will join it.
 func (f *founding) yields(now time.Time, asks api.NodeID) bool {
-	if f.committed || f.veteran || f.tag == "" || f.holds() || asks >= f.self {
+	promised := now.Before(f.yieldUntil) && f.yieldedTo != asks
+	if f.committed || promised || f.veteran || f.tag == "" || f.holds() || asks >= f.self {
 		return false
 	}
-	for _, p := range f.candidates(now) {
-		if p.id() < asks || (p.id() == f.yieldedTo && p.id() != asks && now.Before(f.yieldUntil)) {
-			return false
-		}
+	if slices.ContainsFunc(f.candidates(now), func(p *peer) bool { return p.id() < asks }) {
+		return false
 	}
 	f.yieldedTo, f.yieldUntil = asks, now.Add(yielding)
 	return true
@@ -365,13 +364,19 @@ func (f *founding) forget(now time.Time) {
 	}
 }
 
+// busy counts the greetings under way.
+func (f *founding) busy() int {
+	n := 0
+	for _, p := range f.peers {
+		n += bit(p.busy)
+	}
+	return n
+}
+
 // greet asks those whose turn it is how they stand.
 func (f *founding) greet(now, next time.Time) ([]action, time.Time) {
 	var do []action
-	busy := 0
-	for _, p := range f.peers {
-		busy += bit(p.busy)
-	}
+	busy := f.busy()
 	for _, p := range f.ordered() {
 		if p.busy || p.id() == f.self || len(p.addrs) == 0 {
 			continue
@@ -438,17 +443,18 @@ func (f *founding) found(now time.Time) ([]action, time.Time) {
 	if slices.ContainsFunc(all, func(p *peer) bool { return p.id() < f.self }) {
 		return nil, now.Add(time.Second) // it is another's turn, while it answers
 	}
-	if now.Before(f.nextRound) {
-		return nil, f.nextRound
+	if at := later(f.nextRound, f.yieldUntil); now.Before(at) {
+		return nil, at
 	}
 	var do []action
-	agreed := true
+	agreed, busy := true, f.busy()
 	for _, p := range all {
 		if now.Sub(p.said) < consent && !p.said.IsZero() {
 			continue
 		}
 		agreed = false
-		if !p.busy {
+		if !p.busy && busy < maxBusy {
+			busy++
 			p.busy = true
 			do = append(do, action{kind: actGreet, peer: p.name, addrs: slices.Clone(p.addrs), yield: true})
 		}
@@ -506,6 +512,13 @@ func (f *founding) message(now time.Time) string {
 
 func earlier(a, b time.Time) time.Time {
 	if b.Before(a) {
+		return b
+	}
+	return a
+}
+
+func later(a, b time.Time) time.Time {
+	if b.After(a) {
 		return b
 	}
 	return a

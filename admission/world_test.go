@@ -208,14 +208,7 @@ func (b *board) now() time.Time { return time.Now().Add(b.clock) }
 // power turns the board on; stop, or the end of the test's context, turns it off.
 func (b *board) power(ctx context.Context) {
 	ctx, cancel := context.WithCancel(ctx)
-	host, err := b.w.net.Host(b.addr)
-	if err != nil {
-		b.w.t.Error(err)
-	}
-	b.endpoint, err = quic.New(quic.Config{PacketConn: host, Identity: b.keeper})
-	if err != nil {
-		b.w.t.Error(err)
-	}
+	b.connect()
 	b.finder = b.w.lan.Join(b.addr.Addr())
 	door := NewDoor(DoorConfig{Identity: b.keeper, Endpoint: b.endpoint, Fleet: b, Seeker: b.seeker.Load, Now: b.now})
 	var wg sync.WaitGroup
@@ -231,6 +224,18 @@ func (b *board) power(ctx context.Context) {
 		wg.Wait()
 		_ = b.endpoint.Close()
 	})
+}
+
+// connect opens the board's port, and nothing behind it.
+func (b *board) connect() {
+	host, err := b.w.net.Host(b.addr)
+	if err != nil {
+		b.w.t.Error(err)
+		return
+	}
+	if b.endpoint, err = quic.New(quic.Config{PacketConn: host, Identity: b.keeper}); err != nil {
+		b.w.t.Error(err)
+	}
 }
 
 func (b *board) client() *Client {
