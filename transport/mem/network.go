@@ -35,6 +35,7 @@ type Network struct {
 	links  map[link]Faults
 	group  map[netip.Addr]int
 	split  bool
+	sent   int
 }
 
 // link is one direction between two addresses.
@@ -123,6 +124,13 @@ func (n *Network) Move(from, to netip.AddrPort) error {
 	return nil
 }
 
+// Sent counts the packets that were sent so far, the lost ones included.
+func (n *Network) Sent() int {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.sent
+}
+
 // send puts a packet on the wire. What does not arrive is no error, as with UDP.
 func (n *Network) send(from *Host, to netip.AddrPort, data []byte) {
 	n.mu.Lock()
@@ -131,6 +139,7 @@ func (n *Network) send(from *Host, to netip.AddrPort, data []byte) {
 	if n.hosts[source] != from {
 		return // crashed
 	}
+	n.sent++
 	target := n.hosts[to]
 	if target == nil || len(data) > MTU || n.split && n.group[source.Addr()] != n.group[to.Addr()] {
 		return

@@ -167,6 +167,7 @@ func (e *Endpoint) serve(conn *quicgo.Conn) {
 	}
 	if s.shared() {
 		e.book.answered(s.peer.ID, s.peer.Addr)
+		e.wg.Go(s.answer)
 	}
 	e.streams(s)
 }

@@ -37,7 +37,8 @@ func (b *book) entry(node api.NodeID) *entry {
 	return e
 }
 
-func (b *book) learn(node api.NodeID, addrs ...netip.AddrPort) {
+// learn answers whether any of the addresses was not known.
+func (b *book) learn(node api.NodeID, addrs ...netip.AddrPort) (fresh bool) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	var heard []netip.AddrPort
@@ -47,10 +48,10 @@ func (b *book) learn(node api.NodeID, addrs ...netip.AddrPort) {
 		}
 	}
 	if len(heard) == 0 {
-		return
+		return false
 	}
 	e := b.entry(node)
-	fresh := slices.ContainsFunc(heard, func(a netip.AddrPort) bool { return !slices.Contains(e.addrs, a) })
+	fresh = slices.ContainsFunc(heard, func(a netip.AddrPort) bool { return !slices.Contains(e.addrs, a) })
 	for _, a := range e.addrs {
 		if !slices.Contains(heard, a) {
 			heard = append(heard, a)
@@ -64,6 +65,7 @@ func (b *book) learn(node api.NodeID, addrs ...netip.AddrPort) {
 		close(e.changed)
 		e.changed = make(chan struct{})
 	}
+	return fresh
 }
 
 // answered moves an address to the front: the node was just met there.

@@ -48,6 +48,9 @@ const (
 	softHandshakes, maxHandshakes = 32, 256
 	// firstStream is how long a joiner may hold a connection without using it.
 	firstStream = 10 * time.Second
+	// maxProbes are how many questions whether it lives a peer may ask at once;
+	// probeTimeout is how long the answer may take.
+	maxProbes, probeTimeout = 4, 1500 * time.Millisecond
 	// farewell is how long a Join connection is kept after its stream is closed,
 	// for the last bytes to arrive.
 	farewell = 500 * time.Millisecond
@@ -94,7 +97,7 @@ func (c Config) quicConfig(dialer bool) *quicgo.Config {
 		q.KeepAlivePeriod = c.IdleTimeout * 2 / 5
 		q.MaxIncomingStreams, q.MaxIncomingUniStreams = -1, 1 // the welcome
 	} else {
-		q.MaxIncomingStreams, q.MaxIncomingUniStreams = maxStreams, -1
+		q.MaxIncomingStreams, q.MaxIncomingUniStreams = maxStreams, maxProbes
 	}
 	return q
 }

@@ -13,6 +13,9 @@
 //   - The first byte of each stream, sent by the dialer, is the stream's version
 //     (1). QUIC shows a stream to its acceptor only when something was sent on
 //     it, and a dialer may want to listen first.
+//   - When a new address of a node is learned, a dialler asks over each of its
+//     connections whether the node still hears it, by a unidirectional stream
+//     that the acceptor refuses. One without an answer is closed.
 //
 // A connection is watched by QUIC itself: the dialer pings a silent one, both
 // ends give up after Config.IdleTimeout. A dialled connection without streams is

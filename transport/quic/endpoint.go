@@ -88,8 +88,33 @@ func (e *Endpoint) Port() uint16 {
 	return 0
 }
 
-// Learn implements transport.Endpoint.
-func (e *Endpoint) Learn(node api.NodeID, addrs ...netip.AddrPort) { e.book.learn(node, addrs...) }
+// Learn implements transport.Endpoint. An address that is new may mean that the
+// node has left the one it was dialled at: its connections are put to the test.
+func (e *Endpoint) Learn(node api.NodeID, addrs ...netip.AddrPort) {
+	if !e.book.learn(node, addrs...) {
+		return
+	}
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.ctx.Err() != nil {
+		return
+	}
+	for l, s := range e.links {
+		if l.node == node {
+			e.wg.Go(func() { e.test(s) })
+		}
+	}
+}
+
+// test ends a session whose peer does not answer.
+func (e *Endpoint) test(s *session) {
+	ctx, cancel := context.WithTimeout(e.ctx, probeTimeout)
+	defer cancel()
+	if !s.probe(ctx) && e.ctx.Err() == nil && s.alive() {
+		e.log.Debug("peer has moved", "node", s.peer.ID, "addr", s.peer.Addr)
+		s.close(codeClosed, "the peer is not reached there any more")
+	}
+}
 
 // Addrs implements transport.Endpoint.
 func (e *Endpoint) Addrs(node api.NodeID) []netip.AddrPort {

@@ -84,6 +84,37 @@ func (s *session) close(code quicgo.ApplicationErrorCode, reason string) {
 	_ = s.conn.CloseWithError(code, reason)
 }
 
+// probe asks the peer whether it can hear us, by a unidirectional stream that
+// it refuses. That the peer is heard proves less: after a change of its address
+// it may go on sending what is left, and hear nothing.
+func (s *session) probe(ctx context.Context) bool {
+	out, err := s.conn.OpenUniStreamSync(ctx)
+	if err != nil {
+		return false
+	}
+	if _, err := out.Write([]byte{streamVersion}); err != nil {
+		return false
+	}
+	select {
+	case <-out.Context().Done():
+		return true
+	case <-ctx.Done():
+		out.CancelWrite(codeAbandoned)
+		return false
+	}
+}
+
+// answer replies to probes until the connection ends.
+func (s *session) answer() {
+	for {
+		in, err := s.conn.AcceptUniStream(s.conn.Context())
+		if err != nil {
+			return
+		}
+		in.CancelRead(codeAbandoned)
+	}
+}
+
 // open opens a stream to the peer.
 func (s *session) open(ctx context.Context) (*stream, error) {
 	if !s.begin() {
