@@ -44,13 +44,15 @@ const (
 	// slow board takes a second to begin.
 	spawnPatience = 15 * time.Second
 	spawnPoll     = 20 * time.Millisecond
-	// respawnPause keeps a log process that dies at once from eating the board.
-	respawnPause = time.Second
+	// A log process that dies again and again must not eat the board.
+	respawnLeast = 50 * time.Millisecond
+	respawnMost  = 5 * time.Second
 )
 
 // Run keeps a log process alive until ctx ends, which leaves it running. While
 // none runs, tasks that write much are held up, so a dead one is replaced at once.
 func (c *Client) Run(ctx context.Context) error {
+	var pause time.Duration
 	for {
 		begun := time.Now()
 		err := c.hold(ctx)
@@ -58,14 +60,15 @@ func (c *Client) Run(ctx context.Context) error {
 			return nil
 		}
 		c.log.Warn("log process is gone, starting another", "error", err)
-		if time.Since(begun) > respawnPause {
-			continue
+		if time.Since(begun) > respawnMost {
+			pause = 0
 		}
 		select {
 		case <-ctx.Done():
 			return nil
-		case <-time.After(respawnPause):
+		case <-time.After(pause):
 		}
+		pause = min(max(2*pause, respawnLeast), respawnMost)
 	}
 }
 

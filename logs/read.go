@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"iter"
+	"sync"
 	"time"
 
 	"github.com/edgeswarm/edgeswarm/api"
@@ -118,15 +119,11 @@ func passOn(ctx context.Context, cursors []*cursor, yield func(api.LogLine) bool
 func (c *Client) news(ctx context.Context, tasks []api.TaskID) <-chan struct{} {
 	news, listening := make(chan struct{}, 1), make(chan struct{})
 	go func() {
-		first := func() {
-			if listening != nil {
-				close(listening)
-				listening = nil
-			}
-		}
+		first := sync.OnceFunc(func() { close(listening) })
+		defer first()
 		for ctx.Err() == nil {
-			_ = c.listen(ctx, tasks, func() { first(); nudge(news) }) // the follower polls meanwhile
-			first()
+			_ = c.listen(ctx, tasks, func() { first(); nudge(news) })
+			first() // there is no process: the follower looks by itself
 			select {
 			case <-ctx.Done():
 			case <-time.After(followPoll):

@@ -1,0 +1,343 @@
+package logs
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/edgeswarm/edgeswarm/api"
+)
+
+// serveHere runs the log process inside this one, with bounds of the test's own.
+func serveHere(b *bench, cfg Config) {
+	b.Helper()
+	cfg.Dir, cfg.RunDir = b.dir, b.run
+	ctx, cancel := context.WithCancel(context.Background())
+	ended := make(chan error, 1)
+	go func() { ended <- Serve(ctx, cfg) }()
+	b.Cleanup(func() {
+		cancel()
+		if err := <-ended; err != nil {
+			b.Errorf("serve: %v", err)
+		}
+	})
+	b.client.cfg.Spawn = func() error { return nil } // it is on its way
+}
+
+func TestRotationIsBounded(t *testing.T) {
+	b := newBench(t)
+	serveHere(b, Config{MaxFile: 20_000, MaxTask: 60_000, Batch: time.Millisecond})
+	out, errs := b.open("web", 1)
+	const all = 20_000
+	b.write(out, numbered(0, all))
+	_, _ = out.Close(), errs.Close()
+	if err := b.client.Close(b.context(), "web", 1); err != nil {
+		t.Fatal(err)
+	}
+	lines := b.read(Query{Tasks: []api.TaskID{"web"}, Tail: -1})
+	b.wantNumbered(lines, all-len(lines)) // the newest, and none missing between
+	var sum int64
+	for _, name := range b.files("web") {
+		info, err := os.Stat(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		sum += info.Size()
+	}
+	// One batch may overshoot a file.
+	if most := int64(60_000 + fullSpool); sum > most || len(lines) < 500 {
+		t.Fatalf("%d lines kept in %d bytes, at most %d", len(lines), sum, most)
+	}
+}
+
+func TestTotalIsBounded(t *testing.T) {
+	b := newBench(t)
+	serveHere(b, Config{MaxTotal: 100_000, Batch: time.Millisecond})
+	var last api.TaskID
+	for i := range 10 {
+		last = api.TaskID("task" + strconv.Itoa(i))
+		out, errs := b.open(last, 1)
+		b.write(out, numbered(0, 600)) // about 17 KB
+		b.eventually(last, 600)
+		_, _ = out.Close(), errs.Close()
+		if err := b.client.Close(b.context(), last, 1); err != nil {
+			t.Fatal(err)
+		}
+	}
+	var sum int64
+	err := filepath.WalkDir(b.dir, func(_ string, e os.DirEntry, err error) error {
+		if err == nil && !e.IsDir() {
+			info, err := e.Info()
+			if err != nil {
+				return err
+			}
+			sum += info.Size()
+		}
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if sum > 125_000 || sum < 50_000 {
+		t.Errorf("all logs have %d bytes, want about 100,000", sum)
+	}
+	if n := len(b.files(last)); n != 1 {
+		t.Errorf("the newest task has %d files", n)
+	}
+	if n := len(b.files("task0")); n != 0 {
+		t.Errorf("the oldest task still has %d files", n)
+	}
+}
+
+func TestTailAndSince(t *testing.T) {
+	b := newBench(t)
+	serveHere(b, Config{MaxFile: 2000, MaxTask: 1 << 20, Batch: time.Millisecond})
+	out, _ := b.open("web", 1)
+	for i := range 20 { // in many small batches, so that there are many files
+		b.write(out, numbered(20*i, 20))
+		b.eventually("web", 20*(i+1))
+	}
+	if n := len(b.files("web")); n < 5 {
+		t.Fatalf("%d files: the test wants rotation", n)
+	}
+	web := []api.TaskID{"web"}
+	for _, tail := range []int{0, 1, 19, 60, 399, 400, 401, 1 << 30, -1} {
+		want := tail
+		if tail < 0 || tail > 400 {
+			want = 400
+		}
+		lines := b.read(Query{Tasks: web, Tail: tail})
+		if len(lines) != want {
+			t.Fatalf("tail %d answers %d lines, want %d", tail, len(lines), want)
+		}
+		b.wantNumbered(lines, 400-want)
+	}
+	b.write(out, strings.Repeat("z", 2*MaxLine)+"tail\n")
+	b.eventually("web", 403)
+	long := b.read(Query{Tasks: web, Tail: 1})
+	if len(long) != 3 || long[2] != "stdout:tail" {
+		t.Fatalf("tail 1 answers %d pieces of a long line, want 3", len(long))
+	}
+
+	var at time.Time
+	for line, err := range b.client.Read(b.context(), Query{Tasks: web, Tail: -1}) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		if string(line.Data) == "line 360" {
+			at = line.Time
+		}
+	}
+	if lines := b.read(Query{Tasks: web, Tail: -1, Since: at}); len(lines) > 60 || len(lines) < 43 || lines[len(lines)-1] != "stdout:tail" {
+		t.Fatalf("since line 360: %d lines", len(lines))
+	}
+	if lines := b.read(Query{Tasks: web, Tail: 5, Since: time.Now().Add(time.Hour)}); len(lines) != 0 {
+		t.Fatalf("since the future: %q", lines)
+	}
+	if lines := b.read(Query{Tasks: []api.TaskID{"unknown"}, Tail: -1}); len(lines) != 0 {
+		t.Fatalf("of an unknown task: %q", lines)
+	}
+}
+
+func TestFollowAcrossRotation(t *testing.T) {
+	b := newBench(t)
+	serveHere(b, Config{MaxFile: 30_000, MaxTask: 1 << 20, Batch: 10 * time.Millisecond})
+	out, _ := b.open("web", 1)
+	b.write(out, numbered(0, 3))
+	b.eventually("web", 3)
+	const all = 10_000
+	lines := make(chan string, all)
+	go func() {
+		defer close(lines)
+		for line, err := range b.client.Read(b.context(), Query{Tasks: []api.TaskID{"web"}, Tail: 2, Follow: true}) {
+			if err != nil {
+				b.Error(err)
+				return
+			}
+			lines <- text(line)
+			if string(line.Data) == "line "+strconv.Itoa(all-1) {
+				return
+			}
+		}
+	}()
+	got := []string{<-lines} // it follows by now
+	b.write(out, numbered(3, all-3))
+	for line := range lines {
+		got = append(got, line)
+	}
+	b.wantNumbered(got, 1)
+	if len(got) != all-1 || len(b.files("web")) < 2 {
+		t.Fatalf("%d lines of %d files", len(got), len(b.files("web")))
+	}
+}
+
+// TestSlowReader neither holds up the task nor costs memory, and is told what
+// it missed.
+func TestSlowReader(t *testing.T) {
+	b := newBench(t)
+	serveHere(b, Config{MaxFile: 50_000, MaxTask: 100_000, Batch: time.Millisecond})
+	out, _ := b.open("web", 1)
+	b.write(out, numbered(0, 10))
+	var got []string
+	for line, err := range b.client.Read(b.context(), Query{Tasks: []api.TaskID{"web"}, Tail: -1, Follow: true}) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got = append(got, text(line)); len(got) == 1 {
+			// While the reader takes its time, the task writes much more than is
+			// kept: its writes return.
+			for i := range 30 {
+				b.write(out, numbered(10+3000*i, 3000))
+				if err := callFlush(b, "web"); err != nil {
+					t.Fatal(err)
+				}
+			}
+		}
+		if string(line.Data) == "line "+strconv.Itoa(10+90_000-1) {
+			break
+		}
+	}
+	all := strings.Join(got, "\n")
+	if strings.Count(all, "stderr:edgeswarm: lines are missing here") != 1 || len(got) > 40_000 {
+		t.Fatalf("%d lines, the first %q", len(got), got[:20])
+	}
+}
+
+func callFlush(b *bench, task api.TaskID) error {
+	_, err := b.client.call(b.context(), "flush", request{Op: opFlush, Tasks: []api.TaskID{task}}, false)
+	return err
+}
+
+func TestFollowEndsWithContext(t *testing.T) {
+	b := newBench(t)
+	b.open("web", 1)
+	ctx, cancel := context.WithCancel(b.context())
+	cancel()
+	n := 0
+	for _, err := range b.client.Read(ctx, Query{Tasks: []api.TaskID{"web"}, Tail: -1, Follow: true}) {
+		n++
+		if err == nil || ctx.Err() == nil {
+			t.Fatalf("follow answered error %v", err)
+		}
+	}
+	if n != 1 {
+		t.Fatalf("%d answers, want one error", n)
+	}
+}
+
+// TestFullDisk: the task goes on, what has no room is counted, and when there
+// is room again lines are kept again.
+func TestFullDisk(t *testing.T) {
+	b := newBench(t)
+	if err := unix.Mount("tmpfs", b.dir, "tmpfs", 0, "size=256k"); err != nil {
+		t.Fatalf("mount a small disk (are you root?): %v", err)
+	}
+	t.Cleanup(func() { _ = unix.Unmount(b.dir, unix.MNT_DETACH) })
+	serveHere(b, Config{Batch: time.Millisecond})
+	ballast := filepath.Join(b.dir, "ballast")
+	if err := os.WriteFile(ballast, make([]byte, 128<<10), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	out, _ := b.open("web", 1)
+	const all = 30_000 // about a megabyte
+	b.write(out, numbered(0, all))
+	if err := callFlush(b, "web"); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Remove(ballast); err != nil {
+		t.Fatal(err)
+	}
+	b.write(out, "after\n")
+	kept, dropped, after := 0, 0, false
+	for line, err := range b.client.Read(b.context(), Query{Tasks: []api.TaskID{"web"}, Tail: -1, Follow: true}) {
+		if err != nil {
+			t.Fatalf("kept %d, dropped %d: %v", kept, dropped, err)
+		}
+		var n int
+		switch {
+		case line.Stream == "stdout" && string(line.Data) == "after":
+			after = true
+		case line.Stream == "stdout":
+			kept++
+		default:
+			if _, err := fmt.Sscanf(string(line.Data), "edgeswarm: %d lines dropped: no space left on device", &n); err != nil {
+				t.Fatalf("line %q", line.Data)
+			}
+			dropped += n
+		}
+		if after && kept+dropped >= all {
+			break
+		}
+	}
+	if kept+dropped != all || kept < 1000 || dropped < 1000 {
+		t.Fatalf("%d lines kept and %d dropped, of %d", kept, dropped, all)
+	}
+}
+
+// TestStalledDisk: a disk that takes nothing delays a task once, for a second;
+// then its lines are counted instead.
+func TestStalledDisk(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "web")
+	synctest.Test(t, func(t *testing.T) {
+		var total atomic.Int64
+		s := newSpool(dir, Config{}.withDefaults(), &total, func(bool) {}, func() {})
+		line := record{at: time.Now(), data: make([]byte, 1000)}
+		begun := time.Now()
+		kept := 0
+		for ; total.Load() < fullSpool; kept++ {
+			s.add(t.Context(), line)
+		}
+		if took := time.Since(begun); took != 0 {
+			t.Fatalf("waited %v with room left", took)
+		}
+		for range 100 {
+			s.add(t.Context(), line)
+		}
+		if took := time.Since(begun); took != stallLimit {
+			t.Fatalf("waited %v, want %v in all", took, stallLimit)
+		}
+		if batch, dropped := s.take(); dropped != 100 || total.Load() != 0 {
+			t.Fatalf("%d dropped, %d bytes still pending", dropped, total.Load())
+		} else if n, end := wholeRecords(batch, len(batch)); n != kept+1 || end != len(batch) {
+			t.Fatalf("batch has %d records, want %d and a note", n, kept)
+		}
+		s.add(t.Context(), line) // the disk took it: no line is dropped any more
+		if batch, dropped := s.take(); dropped != 0 || len(batch) != headerSize+1000 {
+			t.Fatalf("%d dropped, batch of %d bytes", dropped, len(batch))
+		}
+	})
+}
+
+// TestTornEnd: what a power cut left of a record is cut off before more is written.
+func TestTornEnd(t *testing.T) {
+	b := newBench(t)
+	out, _ := b.open("web", 1)
+	b.write(out, numbered(0, 5))
+	b.eventually("web", 5)
+	if err := b.client.Shutdown(b.context()); err != nil {
+		t.Fatal(err)
+	}
+	name := b.files("web")[0]
+	whole, err := os.ReadFile(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(name, append(whole, whole[:15]...), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	b.write(out, numbered(5, 5))
+	b.pid()
+	b.wantNumbered(b.eventually("web", 10), 0)
+	if after, err := os.ReadFile(name); err != nil || string(after[:len(whole)]) != string(whole) || len(after) != 2*len(whole) {
+		t.Fatalf("file of %d bytes became %d, %v", len(whole)+15, len(after), err)
+	}
+}
