@@ -15,18 +15,15 @@ type group struct {
 	head   *api.Task
 	rules  *rules
 	counts []int // of the service's wanted tasks, by node index
-	out    map[reason]int
 	heap   nodeHeap
 }
 
 func (p *placer) newGroup(t *api.Task) *group {
-	g := &group{placer: p, head: t, rules: p.rulesOf(t), counts: p.fleet.countOf(t.ServiceID), out: map[reason]int{}}
+	g := &group{placer: p, head: t, rules: p.rulesOf(t), counts: p.fleet.countOf(t.ServiceID)}
 	g.heap.counts = g.counts
 	for _, n := range p.fleet.nodes {
-		if why := g.rules.static(n); why.ok() {
+		if g.rules.static(n).ok() {
 			g.heap.nodes = append(g.heap.nodes, n)
-		} else {
-			g.out[why]++
 		}
 	}
 	heap.Init(&g.heap)
@@ -35,7 +32,7 @@ func (p *placer) newGroup(t *api.Task) *group {
 
 // same reports whether the group places the task too.
 func (g *group) same(t *api.Task) bool {
-	return t.ServiceID == g.head.ServiceID && t.SpecVersion == g.head.SpecVersion && g.rules.of(t)
+	return g.placer.alike(g.head, t)
 }
 
 // of reports whether the rules, made from another task of its service and
@@ -48,10 +45,7 @@ func (r *rules) of(t *api.Task) bool {
 	}
 	return r.maxReplicas == placement.MaxReplicas && r.need == reserved(t) && slices.Equal(r.ports, t.Ports) &&
 		slices.Equal(r.platforms, placement.Platforms) &&
-		slices.EqualFunc(r.constraints, placement.Constraints, func(c api.Constraint, text string) bool {
-			parsed, _ := api.ParseConstraint(text)
-			return parsed == c
-		})
+		slices.Equal(r.texts, placement.Constraints)
 }
 
 // prefer makes the nodes on which the slot's tasks of this version failed the
@@ -89,15 +83,10 @@ func (g *group) best() *node {
 }
 
 // exclude rules the best node out.
-func (g *group) exclude(why reason) {
-	g.out[why]++
-	heap.Pop(&g.heap)
-}
+func (g *group) exclude() { heap.Pop(&g.heap) }
 
 // placed notes that the best node took a task.
 func (g *group) placed() { heap.Fix(&g.heap, 0) }
-
-func (g *group) explain() string { return explain(g.out) }
 
 // nodeHeap orders nodes by faults, tasks of the service, all tasks, and ID.
 type nodeHeap struct {

@@ -23,12 +23,14 @@ func Place(v *store.View) Result {
 	p := &placer{v: v, fleet: newFleet(v)}
 	// Those with a home come first, so that nobody takes what they return to.
 	rest := slices.DeleteFunc(waiting, p.home)
-	for i := 0; i < len(rest); {
-		g := p.newGroup(rest[i])
-		for ; i < len(rest) && g.same(rest[i]); i++ {
-			p.place(g, rest[i])
+	var g *group
+	for _, t := range rest {
+		if g == nil || !g.same(t) {
+			g = p.newGroup(t)
 		}
+		p.place(g, t)
 	}
+	p.explain()
 	slices.SortFunc(p.puts, func(a, b api.Object) int { return cmp.Compare(a.Key(), b.Key()) })
 	return Result{Puts: p.puts}
 }
@@ -54,6 +56,9 @@ type placer struct {
 	fleet *fleet
 	puts  []api.Object
 	rules map[ruleKey]*rules
+	// unplaced tasks are told why once everything else has its place, so that
+	// the reason still holds when they are looked at again.
+	unplaced []*api.Task
 }
 
 // home puts a task where it belongs: the node it has from birth, or that of the
@@ -62,13 +67,10 @@ func (p *placer) home(t *api.Task) bool {
 	swapped := p.swapped(t)
 	switch {
 	case t.NodeID != "":
-		n := p.fleet.byID[t.NodeID]
-		if n == nil {
-			p.waits(t, "its node is not a member any more")
-		} else if why := p.fits(n, t, swapped); why.ok() {
+		if n := p.fleet.byID[t.NodeID]; n != nil && p.fits(n, t, swapped).ok() {
 			p.assign(n, t, swapped)
 		} else {
-			p.waits(t, why.of(n.Name()))
+			p.unplaced = append(p.unplaced, t)
 		}
 		return true
 	case swapped != nil:
@@ -116,11 +118,11 @@ func (p *placer) place(g *group, t *api.Task) {
 	for {
 		n := g.best()
 		if n == nil {
-			p.waits(t, g.explain())
+			p.unplaced = append(p.unplaced, t)
 			return
 		}
-		if why := g.rules.room(n, g.counts[n.index], nil); !why.ok() {
-			g.exclude(why) // for all of the group: they ask for the same
+		if !g.rules.room(n, g.counts[n.index], nil).ok() {
+			g.exclude() // for all of the group: they ask for the same
 			continue
 		}
 		p.assign(n, t, p.swapped(t))
@@ -152,6 +154,46 @@ func (p *placer) assign(n *node, t, swapped *api.Task) {
 func (p *placer) down(id api.NodeID) bool {
 	n := p.v.Node(id)
 	return n == nil || n.Status.State == api.NodeDown
+}
+
+// explain tells every unplaced task why it is.
+func (p *placer) explain() {
+	var head *api.Task
+	var why string
+	for _, t := range p.unplaced {
+		switch {
+		case t.NodeID != "":
+			p.waits(t, p.atHome(t))
+		case head != nil && p.alike(head, t):
+			p.waits(t, why)
+		default:
+			head, why = t, p.anywhere(t)
+			p.waits(t, why)
+		}
+	}
+}
+
+// atHome is why a task can't be on the node it belongs to.
+func (p *placer) atHome(t *api.Task) string {
+	n := p.fleet.byID[t.NodeID]
+	if n == nil {
+		return "its node is not a member any more"
+	}
+	return p.fits(n, t, p.swapped(t)).of(n.Name())
+}
+
+// anywhere is why a task can't be on any node.
+func (p *placer) anywhere(t *api.Task) string {
+	reasons := map[reason]int{}
+	for _, n := range p.fleet.nodes {
+		reasons[p.fits(n, t, nil)]++
+	}
+	return explain(reasons)
+}
+
+// alike reports whether two tasks ask for the same.
+func (p *placer) alike(a, b *api.Task) bool {
+	return a.ServiceID == b.ServiceID && a.SpecVersion == b.SpecVersion && p.rulesOf(a).of(b)
 }
 
 // waits records why a task has no node. It is said as the status's message,

@@ -9,6 +9,7 @@ import (
 // rules are what a task asks of a node, read once for all that ask the same.
 type rules struct {
 	constraints api.Constraints
+	texts       []string // the constraints as they were written
 	platforms   []api.Platform
 	maxReplicas uint64
 	need        api.Resources
@@ -35,6 +36,7 @@ func (p *placer) rulesOf(t *api.Task) *rules {
 	if placement := t.Spec.Placement; placement != nil {
 		// One that can't be read matches no node: see api.ParseConstraints.
 		r.constraints, _ = api.ParseConstraints(placement.Constraints)
+		r.texts = placement.Constraints
 		r.platforms, r.maxReplicas = placement.Platforms, placement.MaxReplicas
 	}
 	for _, port := range t.Ports {
