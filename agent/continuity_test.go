@@ -112,7 +112,13 @@ func TestRebootWithoutManagers(t *testing.T) {
 		b.wantRunning("a.1", "b.1", "c.1")
 
 		for attempt := 2; attempt <= 3; attempt++ {
-			b.reboot()
+			b.kill()
+			b.host.Reboot()
+			b.network.reset()
+			if attempt == 3 {
+				b.host.Wipe() // nor does anything remind of the attempts there were
+			}
+			b.begin()
 			b.after(10 * time.Second)
 			for _, id := range ids {
 				b.want(id, api.TaskRunning, attempt)
@@ -341,6 +347,22 @@ func TestSwapGoesOnAfterRestart(t *testing.T) {
 		if s := b.status("new"); s.State != api.TaskRunning {
 			t.Errorf("new is %+v", s)
 		}
+	})
+}
+
+// TestRebootOfOneThatWaitedForItsNextAttempt: how the attempt ended is told
+// to the leader but on no disk, so the board must not tell otherwise later.
+func TestRebootOfOneThatWaitedForItsNextAttempt(t *testing.T) {
+	inBubble(t, func(b *board) {
+		b.leader.tasks(task("old", "exit 1"))
+		b.after(time.Second)
+		b.images.fail(testImage, api.Errorf(api.Unavailable, "", "no neighbour has it"))
+		b.swap("old", task("new"), true)
+		b.after(time.Second)
+		b.want("old", api.TaskFailed, 1)
+		b.reboot()
+		b.after(time.Second)
+		b.want("old", api.TaskShutdown, 2)
 	})
 }
 

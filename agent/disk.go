@@ -162,8 +162,7 @@ func (d *disk) update(op string, f func(*bbolt.Tx) error) (err error) {
 	return nil
 }
 
-// saveSet makes the disk hold a change, in one transaction. Items that are
-// there as they are cost nothing.
+// saveSet makes the disk hold a change, in one transaction.
 func (d *disk) saveSet(c change) error {
 	return d.update(opSet, func(tx *bbolt.Tx) error {
 		items, err := tx.CreateBucketIfNotExists(bucketItems)
@@ -192,9 +191,6 @@ func putEncoded(b *bbolt.Bucket, key []byte, v any) error {
 	raw, err := api.Encode(v)
 	if err != nil {
 		return err
-	}
-	if bytes.Equal(b.Get(key), raw) {
-		return nil
 	}
 	return b.Put(key, raw)
 }

@@ -80,6 +80,40 @@ func TestReportsSurviveALostSession(t *testing.T) {
 	})
 }
 
+// TestNewLeaderIsToldAll: what was said to one leader, another may not know.
+func TestNewLeaderIsToldAll(t *testing.T) {
+	inBubble(t, func(b *board) {
+		b.leader.tasks(task("a"), task("b", "exit 0"))
+		b.after(time.Second)
+		b.leader.alter(func() {
+			clear(b.leader.seen)
+			b.leader.cut()
+		})
+		b.after(time.Second)
+		b.want("a", api.TaskRunning, 1)
+		b.want("b", api.TaskComplete, 1)
+	})
+}
+
+func TestSetSentAnewChangesNothing(t *testing.T) {
+	inBubble(t, func(b *board) {
+		b.leader.assign(api.Item{Fleet: &api.FleetInfo{ID: "fleet"}}, api.Item{Task: task("a")})
+		b.after(time.Second)
+		told, events := len(b.leader.told()), len(b.host.Journal())
+		b.leader.alter(func() {
+			b.leader.seq = 77 // another leader's name for the same set
+			b.leader.cut()
+		})
+		b.after(time.Second)
+		if have := b.agent.Standing().Have; have.Seq != 77 {
+			t.Errorf("holds %v", have)
+		}
+		if len(b.leader.told()) != told || len(b.host.Journal()) != events {
+			t.Error("the same set touched something")
+		}
+	})
+}
+
 func TestSilentLeaderIsLeft(t *testing.T) {
 	inBubble(t, func(b *board) {
 		b.after(time.Second)

@@ -1,6 +1,7 @@
 package agent
 
 import (
+	"bytes"
 	"cmp"
 	"errors"
 	"fmt"
@@ -59,8 +60,11 @@ func (s set) apply(a *api.Assignment) (change, error) {
 		if item.Key() == (api.ItemKey{}) {
 			continue // of a kind that a newer leader knows
 		}
+		held, known := s.items[item.Key()]
 		c.next.items[item.Key()] = item
-		c.put = append(c.put, item)
+		if !known || !sameItem(held, item) {
+			c.put = append(c.put, item)
+		}
 	}
 	if a.Full {
 		for key := range s.items {
@@ -70,6 +74,14 @@ func (s set) apply(a *api.Assignment) (change, error) {
 		}
 	}
 	return c, nil
+}
+
+// sameItem reports whether two items say the same, so that a set that is sent
+// anew in full touches neither disk nor tasks.
+func sameItem(a, b api.Item) bool {
+	rawA, errA := api.Encode(a)
+	rawB, errB := api.Encode(b)
+	return errA == nil && errB == nil && bytes.Equal(rawA, rawB)
 }
 
 // otherFleet reports whether an assignment brings the set of another fleet

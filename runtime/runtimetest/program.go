@@ -6,6 +6,10 @@ import (
 	"time"
 )
 
+// Shell renders a program for a Bourne shell with the usual commands beside
+// it, busybox's for one. Init of a PID namespace gets only the signals it has
+// a handler for, so the script sets one.
+//
 // A program is a list of steps, taken one after the other. The process ends
 // with 0 behind the last. The steps:
 //
@@ -22,17 +26,6 @@ import (
 //	wait             run until a signal ends it: 143 on TERM unless said otherwise
 //	exit CODE        end
 //	grow BYTES       take that much memory and hold it
-//
-// Step splits one into its word and its operands.
-func Step(step string) (word, first, rest string) {
-	word, tail, _ := strings.Cut(step, " ")
-	first, rest, _ = strings.Cut(tail, " ")
-	return word, first, rest
-}
-
-// Shell renders a program for a Bourne shell with the usual commands beside
-// it, busybox's for one. Init of a PID namespace gets only the signals it has
-// a handler for, so the script sets one.
 func Shell(steps ...string) []string {
 	lines := []string{"trap 'exit 143' TERM"}
 	for _, step := range steps {
@@ -42,7 +35,7 @@ func Shell(steps ...string) []string {
 }
 
 func shellLine(step string) string {
-	word, first, rest := Step(step)
+	word, first, rest := splitStep(step)
 	text := strings.TrimSpace(first + " " + rest)
 	switch word {
 	case "print":
@@ -81,3 +74,10 @@ func shellLine(step string) string {
 }
 
 func quote(s string) string { return "'" + strings.ReplaceAll(s, "'", `'\''`) + "'" }
+
+// splitStep splits a step into its word, its first operand, and the others.
+func splitStep(step string) (word, first, rest string) {
+	word, tail, _ := strings.Cut(step, " ")
+	first, rest, _ = strings.Cut(tail, " ")
+	return word, first, rest
+}

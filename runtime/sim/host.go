@@ -109,6 +109,19 @@ func (h *Host) Reboot() {
 	}
 }
 
+// Wipe loses all containers, as a runtime does whose state is not on a disk or
+// was deleted.
+func (h *Host) Wipe() {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	for _, c := range h.containers {
+		if c.process != nil {
+			c.process.abandon()
+		}
+	}
+	clear(h.containers)
+}
+
 // Kill ends a running container's process from outside, with an exit code.
 func (h *Host) Kill(id string, code int) error {
 	h.mu.Lock()
