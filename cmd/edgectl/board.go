@@ -20,7 +20,7 @@ func newInit(c *cli) *cobra.Command {
 	var req api.InitRequest
 	var keyFile string
 	cmd := &cobra.Command{
-		Use:   "init",
+		Use:   "init [OPTIONS]",
 		Short: "Found a fleet with this board as its first",
 		Long: `Found a fleet with this board as its first.
 
@@ -94,7 +94,7 @@ const joinWait = 30 * time.Second
 func newJoin(c *cli) *cobra.Command {
 	var req api.JoinRequest
 	cmd := &cobra.Command{
-		Use:   "join --token TOKEN HOST[:PORT]...",
+		Use:   "join [OPTIONS] --token TOKEN HOST[:PORT]...",
 		Short: "Let this board enter a fleet",
 		Long: `Let this board enter a fleet, by a token that edgectl join-token prints on a
 board of that fleet. HOST is any of its boards; the port is 2377 unless given.`,
@@ -147,7 +147,7 @@ func (c *cli) join(ctx context.Context, node *client.Client, req *api.JoinReques
 func newLeave(c *cli) *cobra.Command {
 	var force bool
 	cmd := &cobra.Command{
-		Use:   "leave",
+		Use:   "leave [OPTIONS]",
 		Short: "Take this board out of its fleet",
 		Long: `Take this board out of its fleet: its tasks end, and it forgets the fleet. A
 manager, or a board that reaches no manager, leaves only with --force.`,
@@ -186,7 +186,7 @@ func newJoinToken(c *cli) *cobra.Command {
 	ttl := flagvalue.New(flagvalue.Duration, "duration")
 	quiet := false
 	cmd := &cobra.Command{
-		Use:   "join-token (worker|manager)",
+		Use:   "join-token [OPTIONS] (worker|manager)",
 		Short: "Print the token that lets a board in, or make a new one",
 		Example: `  edgectl join-token worker
   edgectl join-token --rotate --ttl 1h worker

@@ -70,7 +70,7 @@ func (c *cli) completeTasks(cmd *cobra.Command, args []string, _ string) ([]stri
 		var names []string
 		for _, t := range resp.Tasks {
 			switch {
-			case t.Status.State != api.TaskRunning:
+			case t.Status.State != api.TaskRunning || t.DesiredState != api.TaskRunning:
 			case t.Slot == 0:
 				names = append(names, string(t.ID))
 			default:

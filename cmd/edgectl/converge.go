@@ -36,7 +36,7 @@ func (c *cli) converge(ctx context.Context, node *client.Client, ch change) erro
 		})
 	}()
 	err := follow(ctx, c.printer(ch.quiet), ch, moments, watched)
-	if ctx.Err() != nil {
+	if err != nil && ctx.Err() != nil {
 		name := ch.service.Spec.Name
 		err = exitError{exitInterrupted, fmt.Errorf("no longer waiting: the service stays as it is now asked for, and the fleet goes on with it; see edgectl service ps %s", name)}
 	}

@@ -50,12 +50,13 @@ func printRows[R any](c *cli, l *listFlags, table string, header R, rows []R) er
 	return output.Rows(c.out, l.format, table, header, rows)
 }
 
-// imageName shortens a reference as people write it: without the pin, and
-// without what Docker's names leave out.
+// imageName shortens a reference as people write it: with the tag and without
+// the pin where there is a tag, and without what Docker's names leave out.
 func imageName(ref string) string {
-	name, _, pinned := strings.Cut(ref, "@")
+	name, digest, pinned := strings.Cut(ref, "@")
 	if pinned && !strings.Contains(name[strings.LastIndex(name, "/")+1:], ":") {
-		name = ref // no tag: the pin is all there is
+		algorithm, hex, _ := strings.Cut(digest, ":")
+		name += "@" + algorithm + ":" + api.ShortID(hex)
 	}
 	name = strings.TrimPrefix(name, "docker.io/")
 	return strings.TrimPrefix(name, "library/")

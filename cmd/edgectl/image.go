@@ -22,7 +22,7 @@ func newImageLoad(c *cli) *cobra.Command {
 	var input string
 	var quiet bool
 	cmd := &cobra.Command{
-		Use:   "load [FILE|-]",
+		Use:   "load [OPTIONS] [FILE|-]",
 		Short: "Put the images of an archive into the fleet",
 		Long: `Put the images of an archive into the fleet: an OCI layout or what docker save
 writes, plain or gzipped, from a file or from standard input. It is done when
@@ -188,7 +188,7 @@ func (t *ticker) end() {
 func newImagePull(c *cli) *cobra.Command {
 	var quiet bool
 	cmd := &cobra.Command{
-		Use:   "pull IMAGE",
+		Use:   "pull [OPTIONS] IMAGE",
 		Short: "Fetch an image from its registry into the fleet",
 		Example: `  edgectl image pull nginx:1.27
   edgectl image pull ghcr.io/acme/cam@sha256:…`,
@@ -226,7 +226,7 @@ func newImageLs(c *cli) *cobra.Command {
 	var l listFlags
 	f := newFilter("reference", "id")
 	cmd := &cobra.Command{
-		Use: "ls", Aliases: []string{"list"},
+		Use: "ls [OPTIONS]", Aliases: []string{"list"},
 		Short: "List the images that the fleet keeps",
 		Example: `  edgectl image ls
   edgectl image ls --filter reference=nginx`,

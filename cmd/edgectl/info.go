@@ -23,7 +23,7 @@ type info struct {
 func newInfo(c *cli) *cobra.Command {
 	var format string
 	cmd := &cobra.Command{
-		Use:   "info",
+		Use:   "info [OPTIONS]",
 		Short: "Show all that a board knows of itself and its fleet",
 		Example: `  edgectl info
   edgectl info --format '{{.NodeID}}'`,

@@ -57,7 +57,7 @@ func newNodeLs(c *cli) *cobra.Command {
 	var l listFlags
 	f := newFilter("id", "name", "label", "role", "status")
 	cmd := &cobra.Command{
-		Use: "ls", Aliases: []string{"list"},
+		Use: "ls [OPTIONS]", Aliases: []string{"list"},
 		Short: "List the boards: who leads, who votes, who is down and since when",
 		Example: `  edgectl node ls
   edgectl node ls --filter role=manager --format json`,
@@ -128,7 +128,7 @@ func newNodeInspect(c *cli) *cobra.Command {
 	var format string
 	var pretty bool
 	cmd := &cobra.Command{
-		Use:   "inspect NODE|self...",
+		Use:   "inspect [OPTIONS] NODE|self...",
 		Short: "Show all about boards",
 		Example: `  edgectl node inspect self --pretty
   edgectl node inspect --format '{{.Description.Platform}}' board2`,
@@ -203,13 +203,13 @@ func newNodeUpdate(c *cli) *cobra.Command {
 	fs.Var(role, "role", "auto votes when the fleet needs it, manager always, worker never")
 	fs.Var(name, "name", "what to call the board instead of its hostname")
 	fs.Var(labels, "label-add", "add or change a label")
-	fs.StringArrayVar(&remove, "label-rm", nil, "remove a label, by its key")
+	fs.StringArrayVar(&remove, "label-rm", nil, "remove a label, by its `key`")
 	return cmd
 }
 
 func newNodeRole(c *cli, verb, short string, role api.NodeRole, done string) *cobra.Command {
 	return &cobra.Command{
-		Use: verb + " NODE|self...", Short: short,
+		Use: verb + " [OPTIONS] NODE|self...", Short: short,
 		Example: "  edgectl node " + verb + " board2 board3",
 		Args:    needArgs(1, -1), ValidArgsFunction: c.completeNodes,
 		RunE: c.with(func(ctx context.Context, node *client.Client, args []string) error {
@@ -231,7 +231,7 @@ func newNodeRole(c *cli, verb, short string, role api.NodeRole, done string) *co
 func newNodeRm(c *cli) *cobra.Command {
 	var force bool
 	cmd := &cobra.Command{
-		Use: "rm NODE...", Aliases: []string{"remove"},
+		Use: "rm [OPTIONS] NODE...", Aliases: []string{"remove"},
 		Short: "Forget boards: they lose their way in",
 		Example: `  edgectl node rm board4
   edgectl node rm --force board4`,

@@ -24,16 +24,12 @@ func (f *changeFlags) register(fs *pflag.FlagSet) {
 	f.taskFlags = registerTaskFlags(fs, false)
 	f.image = define(fs, "image", flagvalue.Text, "image", "image to run")
 	f.args = define(fs, "args", flagvalue.Text, "command", "arguments for the entrypoint, in one argument")
-	for name, list := range map[string]*[]string{
-		"env-rm": &f.envRemove, "label-rm": &f.labelRemove, "container-label-rm": &f.containerLabelRemove,
-		"mount-rm": &f.mountRemove, "constraint-rm": &f.constraintRemove, "network-rm": &f.networkRemove,
-	} {
-		what := strings.ReplaceAll(strings.TrimSuffix(name, "-rm"), "-", " ")
-		if name == "mount-rm" {
-			what = "mount, by its target"
-		}
-		fs.StringArrayVar(list, name, nil, "remove a "+what)
-	}
+	fs.StringArrayVar(&f.envRemove, "env-rm", nil, "remove an environment variable, by its `NAME`")
+	fs.StringArrayVar(&f.labelRemove, "label-rm", nil, "remove a label of the service, by its `key`")
+	fs.StringArrayVar(&f.containerLabelRemove, "container-label-rm", nil, "remove a label of the containers, by its `key`")
+	fs.StringArrayVar(&f.mountRemove, "mount-rm", nil, "remove a mount, by its `target`")
+	fs.StringArrayVar(&f.constraintRemove, "constraint-rm", nil, "remove a `constraint`")
+	fs.StringArrayVar(&f.networkRemove, "network-rm", nil, "detach tasks from a `network`")
 	f.publishRemove = defineList(fs, "publish-rm", flagvalue.TargetPort, "port", "remove a published port, by its port inside the task")
 	fs.BoolVar(&f.force, "force", false, "replace the tasks even if nothing else changes")
 	fs.BoolVar(&f.rollbackNow, "rollback", false, "return to the previous spec")

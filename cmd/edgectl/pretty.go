@@ -6,7 +6,6 @@ import (
 	"maps"
 	"slices"
 	"strings"
-	"time"
 
 	"github.com/edgeswarm/edgeswarm/api"
 	"github.com/edgeswarm/edgeswarm/cmd/edgectl/internal/output"
@@ -36,7 +35,7 @@ func prettyNode(w io.Writer, n *api.Node) {
 	s.line(0, "ID", string(n.ID))
 	s.line(0, "Name", n.Spec.Name)
 	s.line(0, "Hostname", n.Description.Hostname)
-	s.line(0, "Joined at", n.CreatedAt.UTC().Format(time.RFC3339))
+	s.line(0, "Joined", output.Ago(now(), n.CreatedAt))
 	s.labels("Labels", n.Spec.Labels)
 	fmt.Fprintln(w, "Status:")
 	s.line(1, "State", output.Title(string(n.Status.State)))

@@ -27,7 +27,7 @@ func newServicePs(c *cli) *cobra.Command {
 	var l listFlags
 	f := newFilter("id", "name", "node", "desired-state")
 	cmd := &cobra.Command{
-		Use:   "ps SERVICE...",
+		Use:   "ps [OPTIONS] SERVICE...",
 		Short: "List the tasks of services, where they run and why they don't",
 		Example: `  edgectl service ps web
   edgectl service ps --filter desired-state=running --no-trunc web`,
@@ -59,7 +59,7 @@ func newNodePs(c *cli) *cobra.Command {
 	var l listFlags
 	f := newFilter("id", "name", "desired-state")
 	cmd := &cobra.Command{
-		Use:   "ps [NODE|self...]",
+		Use:   "ps [OPTIONS] [NODE|self...]",
 		Short: "List the tasks on boards (default: on this one)",
 		Example: `  edgectl node ps
   edgectl node ps board2 board3`,

@@ -44,7 +44,18 @@ network port of a node answers only to members of its fleet.`,
 		newInfo(c), newStatus(c), newVersion(c), newDialStdio(c),
 		newNode(c), newService(c), newTask(c), newImage(c),
 	)
+	tidy(root)
 	return root
+}
+
+// tidy sets what all commands share: Use says by itself where options go, and
+// a mistyped command is up to two letters from the one that was meant.
+func tidy(cmd *cobra.Command) {
+	cmd.DisableFlagsInUseLine = true
+	cmd.SuggestionsMinimumDistance = 2
+	for _, child := range cmd.Commands() {
+		tidy(child)
+	}
 }
 
 // group is a command that only holds others.

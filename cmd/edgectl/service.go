@@ -54,13 +54,9 @@ ends the waiting, not the service.`,
 			})(cmd, args)
 		},
 	}
-	fs := cmd.Flags()
-	fs.SetInterspersed(false) // what follows the image is the image's
-	f.taskFlags = registerTaskFlags(fs, true)
-	f.name = define(fs, "name", flagvalue.Label, "string", "name of the service (default: a made-up one)")
-	f.mode = define(fs, "mode", flagvalue.Choice(modeReplicated, modeGlobal), "replicated|global", "some tasks anywhere, or one on every node (default replicated)")
-	fs.StringArrayVar(&f.envFiles, "env-file", nil, "file of environment variables, one a line")
-	w.register(fs)
+	cmd.Flags().SetInterspersed(false) // what follows the image is the image's
+	f.register(cmd.Flags())
+	w.register(cmd.Flags())
 	return cmd
 }
 
@@ -153,7 +149,7 @@ func otherThan(fs *pflag.FlagSet, allowed ...string) (other string) {
 func newServiceRollback(c *cli) *cobra.Command {
 	var w waitFlags
 	cmd := &cobra.Command{
-		Use:     "rollback SERVICE",
+		Use:     "rollback [OPTIONS] SERVICE",
 		Short:   "Return a service to its previous spec",
 		Example: `  edgectl service rollback web`,
 		Args:    needArgs(1, 1), ValidArgsFunction: c.completeServices,
@@ -178,7 +174,7 @@ func (c *cli) serviceRollback(ctx context.Context, node *client.Client, ref stri
 func newServiceScale(c *cli) *cobra.Command {
 	var w waitFlags
 	cmd := &cobra.Command{
-		Use:     "scale SERVICE=REPLICAS...",
+		Use:     "scale [OPTIONS] SERVICE=REPLICAS...",
 		Short:   "Change how many tasks services have",
 		Example: `  edgectl service scale web=6 api=2`,
 		Args:    needArgs(1, -1), ValidArgsFunction: c.completeServices,
@@ -244,7 +240,7 @@ func (c *cli) serviceScale(ctx context.Context, node *client.Client, wanted []sc
 
 func newServiceRm(c *cli) *cobra.Command {
 	return &cobra.Command{
-		Use: "rm SERVICE...", Aliases: []string{"remove"},
+		Use: "rm [OPTIONS] SERVICE...", Aliases: []string{"remove"},
 		Short:   "End services and their tasks",
 		Example: `  edgectl service rm web`,
 		Args:    needArgs(1, -1), ValidArgsFunction: c.completeServices,

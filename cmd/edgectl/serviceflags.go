@@ -1,6 +1,7 @@
 package main
 
 import (
+	"regexp"
 	"strings"
 	"time"
 
@@ -43,9 +44,13 @@ func registerTaskFlags(fs *pflag.FlagSet, create bool) *taskFlags {
 		f.registerLists(fs, func(name, short string) string { return name + "," + short }, "set")
 	} else {
 		f.registerLists(fs, func(name, _ string) string { return name + "-add" }, "add or change")
+		fs.VisitAll(func(flag *pflag.Flag) { flag.Usage = defaults.ReplaceAllString(flag.Usage, "") })
 	}
 	return f
 }
+
+// defaults are what flags say of a new service; a change has none.
+var defaults = regexp.MustCompile(` \(default [^)]*\)$`)
 
 func (f *taskFlags) registerScalars(fs *pflag.FlagSet) {
 	f.replicas = define(fs, "replicas", flagvalue.Count, "number", "number of tasks (default 1)")

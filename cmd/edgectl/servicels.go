@@ -23,7 +23,7 @@ func newServiceLs(c *cli) *cobra.Command {
 	var l listFlags
 	f := newFilter("id", "name", "label", "mode")
 	cmd := &cobra.Command{
-		Use: "ls", Aliases: []string{"list"},
+		Use: "ls [OPTIONS]", Aliases: []string{"list"},
 		Short: "List the services, and how many of their tasks run",
 		Example: `  edgectl service ls
   edgectl service ls --filter name=web --format '{{.Replicas}}'`,
@@ -95,7 +95,7 @@ func newServiceInspect(c *cli) *cobra.Command {
 	var format string
 	var pretty bool
 	cmd := &cobra.Command{
-		Use:   "inspect SERVICE...",
+		Use:   "inspect [OPTIONS] SERVICE...",
 		Short: "Show all about services",
 		Example: `  edgectl service inspect web
   edgectl service inspect --pretty web

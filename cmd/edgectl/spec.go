@@ -3,6 +3,8 @@ package main
 import (
 	"time"
 
+	"github.com/spf13/pflag"
+
 	"github.com/edgeswarm/edgeswarm/api"
 	"github.com/edgeswarm/edgeswarm/cmd/edgectl/internal/flagvalue"
 )
@@ -13,6 +15,13 @@ type createFlags struct {
 	name     *flagvalue.Opt[string]
 	mode     *flagvalue.Opt[string]
 	envFiles []string
+}
+
+func (f *createFlags) register(fs *pflag.FlagSet) {
+	f.taskFlags = registerTaskFlags(fs, true)
+	f.name = define(fs, "name", flagvalue.Label, "string", "name of the service (default: a made-up one)")
+	f.mode = define(fs, "mode", flagvalue.Choice(modeReplicated, modeGlobal), "replicated|global", "some tasks anywhere, or one on every node (default replicated)")
+	fs.StringArrayVar(&f.envFiles, "env-file", nil, "`file` of environment variables, one a line")
 }
 
 // Service modes on the command line.

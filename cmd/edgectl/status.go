@@ -35,12 +35,12 @@ type fleetStatus struct {
 	Voters          int
 	ReachableVoters int
 	// Survives is how many more managers may be lost; -1 without a majority.
-	Survives   int
-	Nodes      int
-	NodesReady int
-	Services   int
-	Tasks      uint64
-	TasksRun   uint64 `json:"TasksRunning"`
+	Survives     int
+	Nodes        int
+	NodesReady   int
+	Services     int
+	Tasks        uint64
+	TasksRunning uint64
 	// Trouble says in a line each what is not as it should be.
 	Trouble []string
 }
@@ -48,7 +48,7 @@ type fleetStatus struct {
 func newStatus(c *cli) *cobra.Command {
 	var format string
 	cmd := &cobra.Command{
-		Use:   "status",
+		Use:   "status [OPTIONS]",
 		Short: "Say in a few lines how the fleet is, and what it can survive",
 		Long: `Say in a few lines how the fleet is, what it can survive, and what is wrong. On
 a board that is in no fleet, say what it waits for. It exits with 0 whenever the
@@ -126,7 +126,7 @@ func (s *fleetStatus) askFleet(ctx context.Context, control *api.ControlClient) 
 		s.addNode(n)
 	}
 	for _, v := range services.Services {
-		s.Tasks, s.TasksRun = s.Tasks+v.Desired, s.TasksRun+v.Running
+		s.Tasks, s.TasksRunning = s.Tasks+v.Desired, s.TasksRunning+v.Running
 		if v.Running < v.Desired {
 			name := v.Service.Spec.Name
 			s.trouble("service %s runs %d of %d tasks: see edgectl service ps %s", name, v.Running, v.Desired, name)
@@ -192,7 +192,7 @@ func (s *fleetStatus) print(w io.Writer) error {
 		if s.Nodes > 0 {
 			line("Managers:", "%s", survival(s.Voters, s.ReachableVoters))
 			line("Nodes:", "%d, %d ready", s.Nodes, s.NodesReady)
-			line("Services:", "%d, %d of %d tasks run", s.Services, s.TasksRun, s.Tasks)
+			line("Services:", "%d, %d of %d tasks run", s.Services, s.TasksRunning, s.Tasks)
 		} else if s.Voters > 0 {
 			line("Managers:", "%s", count(s.Voters, "voter"))
 		}

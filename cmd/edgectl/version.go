@@ -30,7 +30,7 @@ type (
 func newVersion(c *cli) *cobra.Command {
 	var format string
 	cmd := &cobra.Command{
-		Use:   "version",
+		Use:   "version [OPTIONS]",
 		Short: "Show the version of edgectl and of the node it speaks to",
 		Example: `  edgectl version
   edgectl version --format '{{.Client.Version}}'`,

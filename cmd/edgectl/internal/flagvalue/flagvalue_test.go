@@ -46,7 +46,7 @@ func TestWordsOfTheSpec(t *testing.T) {
 		strings.Repeat("a", 64): "DNS label"})
 	check(t, "Constraint", Constraint, map[string]string{
 		"node.role==manager": "node.role==manager", "node.labels.zone != attic": "node.labels.zone!=attic"},
-		map[string]string{"node.role=manager": "==", "zone==a": "attribute", "node.role==": "value", "": "constraint"})
+		map[string]string{"node.role=manager": "==", "zone==a": "unknown key", "node.role==": "no value", "": "constraint"})
 	check(t, "Network", Network, map[string]string{"host": "host"}, map[string]string{"backend": "later"})
 	check(t, "Signal", Signal, map[string]string{"SIGTERM": "SIGTERM", "hup": "SIGHUP", "9": "9", "RTMIN+3": "SIGRTMIN+3"},
 		map[string]string{"": "signal", "0": "signal", "-9": "signal", "sig term": "signal"})

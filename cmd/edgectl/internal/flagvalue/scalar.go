@@ -138,18 +138,13 @@ func notInLabel(r rune) bool {
 	return (r < 'a' || r > 'z') && (r < 'A' || r > 'Z') && (r < '0' || r > '9') && r != '-'
 }
 
-// Constraint reads a placement constraint: an attribute of the node compared
-// with a value.
+// Constraint reads a placement constraint into the form that is stored.
 func Constraint(s string) (string, error) {
-	for _, op := range []string{"==", "!="} {
-		if key, value, ok := strings.Cut(s, op); ok {
-			key, value = strings.TrimSpace(key), strings.TrimSpace(value)
-			if strings.HasPrefix(key, "node.") && value != "" {
-				return key + op + value, nil
-			}
-		}
+	c, err := api.ParseConstraint(s)
+	if err != nil {
+		return "", err
 	}
-	return "", errors.New("it is not a constraint: write an attribute of the node, == or !=, and a value, such as node.labels.zone==attic or node.role!=manager")
+	return c.String(), nil
 }
 
 // Network reads the network of a task. There is only the board's own so far.

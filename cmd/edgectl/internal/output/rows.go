@@ -22,7 +22,7 @@ const (
 // functions are what a template may call, as in Docker.
 var functions = template.FuncMap{
 	"json": func(v any) (string, error) {
-		raw, err := marshal(v)
+		raw, err := Object(v)
 		return string(raw), err
 	},
 	"join":  strings.Join,
