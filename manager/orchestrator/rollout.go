@@ -84,7 +84,7 @@ func (p *pass) stale() (now []*slot, later bool) {
 		}
 	}
 	slices.SortStableFunc(now, func(a, b *slot) int {
-		return boolCompare(running(b.current()), running(a.current()))
+		return boolCompare(running(a.current()), running(b.current()))
 	})
 	return now, later
 }
