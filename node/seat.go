@@ -61,10 +61,15 @@ func (s *seat) Want(take bool) {
 	}
 }
 
-// Run takes and gives up the seat as wanted, until ctx ends. A node that was in
-// the log when it stopped takes its seat at once: the others count on it.
+// Run takes and gives up the seat as wanted, until ctx ends. A founder, and a
+// node that was in the log when it stopped, takes its seat at once: the others
+// count on it.
 func (s *seat) Run(ctx context.Context) error {
-	taken := s.dir.has(raftRoom)
+	founding, err := loadFounding(s.dir)
+	if err != nil {
+		return err
+	}
+	taken := founding != nil || s.dir.has(raftRoom)
 	for {
 		if !taken {
 			select {

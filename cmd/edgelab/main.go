@@ -43,11 +43,7 @@ func upCommand(cfg *lab.Config) *cobra.Command {
 		Use: "up", Short: "Start boards that hold one fleet key and nothing else", Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if cfg.FleetKey == "" {
-				key, err := identity.GenerateFleetKey()
-				if err != nil {
-					return err
-				}
-				cfg.FleetKey = string(key)
+				cfg.FleetKey = identity.GenerateFleetKey().Reveal()
 			}
 			l, err := lab.New(*cfg)
 			if err != nil {
