@@ -88,8 +88,6 @@ func (c *cursor) record() (record, error) {
 			continue
 		}
 		if !c.last || len(c.buf) == 0 {
-			// Read it again next time: a torn end may be cut off meanwhile.
-			c.buf = c.buf[:0]
 			return record{}, errIncomplete
 		}
 		c.skip()

@@ -30,6 +30,9 @@ func logFiles(dir string) ([]uint64, error) {
 	return numbers, nil
 }
 
+// maxFiles of a task, however small: each failed write may leave one.
+const maxFiles = 64
+
 // prune deletes a task's oldest files until the rest is within the bound. The
 // newest stays in any case.
 func prune(dir string, most int64) error {
@@ -43,7 +46,7 @@ func prune(dir string, most int64) error {
 		if err != nil {
 			continue
 		}
-		if sum += info.Size(); sum > most && i < len(numbers)-1 {
+		if sum += info.Size(); (sum > most || i < len(numbers)-maxFiles) && i < len(numbers)-1 {
 			if err := os.Remove(logFile(dir, n)); err != nil && !errors.Is(err, fs.ErrNotExist) {
 				return err
 			}
@@ -99,25 +102,18 @@ func pruneAll(root string, most int64, live func(task string) bool) error {
 	return nil
 }
 
-// endOfRecords answers where the records of a file end, and whether nothing
-// but the torn end of one follows.
-func endOfRecords(path string) (end int64, clean bool, err error) {
-	raw, err := os.ReadFile(path) // one file at a time, at most Config.MaxFile
+// checkFile answers a file's size, and whether it holds whole records only.
+func checkFile(path string) (size int64, whole bool, err error) {
+	raw, err := os.ReadFile(path) // one file at a time, about Config.MaxFile
 	if err != nil {
 		return 0, false, err
 	}
-	at := 0
-	for at < len(raw) {
-		_, size, err := decodeRecord(raw[at:])
+	for at := 0; at < len(raw); {
+		_, n, err := decodeRecord(raw[at:])
 		if err != nil {
-			break
+			return int64(len(raw)), false, nil
 		}
-		at += size
+		at += n
 	}
-	for i := at; i < len(raw); i++ {
-		if _, _, err := decodeRecord(raw[i:]); err == nil {
-			return int64(at), false, nil
-		}
-	}
-	return int64(at), true, nil
+	return int64(len(raw)), true, nil
 }

@@ -116,7 +116,7 @@ func TestMergeErrorEndsItsStreamAlone(t *testing.T) {
 }
 
 func TestMergeLeavesNothingBehind(t *testing.T) {
-	defer goleak.VerifyNone(t)
+	defer goleak.VerifyNone(t, goleak.IgnoreCurrent())
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
 	for range Merge(ctx, 0, stream(ctx, said{"a", 1, 0, nil}, said{"b", 2, 0, nil}), stream(ctx, said{"c", 3, 0, nil})) {

@@ -210,7 +210,7 @@ func TestIdleProcessIsSmall(t *testing.T) {
 	for line := range strings.Lines(string(status)) {
 		if rest, ok := strings.CutPrefix(line, "VmRSS:"); ok {
 			kib, err := strconv.Atoi(strings.Fields(rest)[0])
-			if err != nil || kib > 20<<10 {
+			if err != nil || kib > 20<<10 && !raceEnabled {
 				t.Errorf("log process of 20 tasks has %d KiB, %v", kib, err)
 			}
 			t.Logf("log process of 20 tasks: %d KiB", kib)

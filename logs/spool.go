@@ -164,9 +164,9 @@ func (s *spool) write(batch []byte) (int, error) {
 		return n, nil
 	}
 	_, whole := wholeRecords(batch, n)
-	s.size += int64(whole)
-	if trErr := s.file.Truncate(s.size); trErr != nil {
-		// A torn record stays; readers pass over it. Never write behind it.
+	if n > 0 {
+		// Nothing is written behind a torn record: a new file comes next. Nor is
+		// it cut off, which a reader could take for what came in its place.
 		s.closeFile()
 	}
 	return whole, err
@@ -192,8 +192,8 @@ func (s *spool) open(next int64) error {
 	return nil
 }
 
-// resume goes on with the newest file, without what a crash left of a record
-// at its end, or begins a new one.
+// resume goes on with the newest file, if it ends with a whole record, or
+// begins a new one.
 func (s *spool) resume() error {
 	if err := os.MkdirAll(s.dir, 0o700); err != nil {
 		return err
@@ -205,22 +205,17 @@ func (s *spool) resume() error {
 	s.number = 1
 	if len(numbers) > 0 {
 		s.number = numbers[len(numbers)-1]
-		end, clean, err := endOfRecords(logFile(s.dir, s.number))
-		if err == nil && clean {
-			f, err := os.OpenFile(logFile(s.dir, s.number), os.O_WRONLY|os.O_APPEND, 0)
-			if err != nil {
-				return err
-			}
-			if err := f.Truncate(end); err != nil {
-				return errors.Join(err, f.Close())
-			}
-			s.file, s.size = f, end
-			return nil
+		size, whole, err := checkFile(logFile(s.dir, s.number))
+		if err == nil && whole {
+			s.size = size
+			s.file, err = os.OpenFile(logFile(s.dir, s.number), os.O_WRONLY|os.O_APPEND, 0)
+			return err
 		}
 		s.number++
 	}
 	s.file, err = os.OpenFile(logFile(s.dir, s.number), os.O_CREATE|os.O_EXCL|os.O_WRONLY|os.O_APPEND, 0o600)
 	if s.size = 0; err == nil {
+		_ = prune(s.dir, s.cfg.MaxTask-s.cfg.MaxFile) // tried again with the next file
 		s.grown()
 	}
 	return err
