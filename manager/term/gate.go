@@ -1,6 +1,8 @@
-// Package term bounds calls to one term of leadership: a call that comes
-// before the term or after it is answered NotLeader, one that is under way when
-// the term ends is cancelled, and the term does not end before it has returned.
+// Package term is what the calls to a leader have in common. They are bound to
+// its term: one that comes before it or after it is answered NotLeader, one
+// that is under way when it ends is cancelled, and the term does not end before
+// that has returned. And what they write is decided anew when the state changes
+// under the decision.
 //
 // It does not know what is called, nor who leads instead.
 package term

@@ -1,0 +1,210 @@
+package dispatch
+
+import (
+	"fmt"
+	"net/netip"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/edgeswarm/edgeswarm/api"
+	"github.com/edgeswarm/edgeswarm/store"
+)
+
+// Defaults and bounds of the heartbeat.
+const (
+	defaultHeartbeat = time.Second
+	minHeartbeat     = 200 * time.Millisecond
+	maxHeartbeat     = time.Minute
+	// leastDownAfter keeps a fast heartbeat from making a hiccup a death.
+	leastDownAfter = 2 * time.Second
+	// greeting is how much longer a node is given at the start of a term: it
+	// has to find out first who leads now.
+	greeting = time.Second
+)
+
+// HeartbeatPeriod is how often a node of this fleet is to report in.
+func HeartbeatPeriod(c *api.Cluster) time.Duration {
+	if c == nil || c.Spec.HeartbeatPeriod == 0 {
+		return defaultHeartbeat
+	}
+	return min(max(c.Spec.HeartbeatPeriod, minHeartbeat), maxHeartbeat)
+}
+
+// DownAfter is how long a node may be silent before it is taken to be down. A
+// broken session alone says nothing: edged may be restarting, its tasks running on.
+func DownAfter(period time.Duration) time.Duration {
+	return max(4*period+period/2, leastDownAfter)
+}
+
+// leaseOf is how long a node may take itself to be in good standing: less than
+// the time after which its tasks are given to others.
+func leaseOf(period time.Duration) time.Duration { return DownAfter(period) - period }
+
+// watch is what the leader has heard in this term and does not store. Times are
+// this board's monotonic clock, so no wall clock matters.
+type watch struct {
+	mu    sync.Mutex
+	nodes map[api.NodeID]*heard
+	tasks map[api.TaskID]api.TaskStatus
+	// began is when the term did, or when this board came back from a stall.
+	began time.Time
+}
+
+// heard is what a node said in this term.
+type heard struct {
+	last        time.Time // zero: nothing yet
+	description *api.NodeDescription
+	addrs       []netip.AddrPort
+}
+
+func newWatch(now time.Time) *watch {
+	return &watch{nodes: map[api.NodeID]*heard{}, tasks: map[api.TaskID]api.TaskStatus{}, began: now}
+}
+
+// greet notes a node's Hello.
+func (w *watch) greet(id api.NodeID, hello *api.Hello, now time.Time) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	description := hello.Description
+	w.nodes[id] = &heard{last: now, description: &description, addrs: hello.Addrs}
+}
+
+// hear takes a report of a node and tells whether anything in it may matter to
+// more than the node's being alive.
+func (w *watch) hear(v *store.View, id api.NodeID, report *api.Report, now time.Time) (news bool) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	h := w.nodes[id]
+	if h == nil {
+		h = &heard{}
+		w.nodes[id] = h
+	}
+	h.last = now
+	if report.Description != nil {
+		h.description, news = report.Description, true
+	}
+	if report.Addrs != nil {
+		h.addrs, news = report.Addrs, true
+	}
+	for _, said := range report.Tasks {
+		// A task that is not, or not there, has left the node's set: the agent
+		// drops it by that, and what it says of it is of no use.
+		task := v.Task(said.ID)
+		if task == nil || task.NodeID != id || !said.Status.State.Valid() {
+			continue
+		}
+		if latest, ok := w.tasks[said.ID]; ok && !supersedes(said.Status, latest) || !supersedes(said.Status, task.Status) {
+			continue
+		}
+		w.tasks[said.ID], news = said.Status, true
+	}
+	return news
+}
+
+// supersedes reports whether a status tells more than the old one: it is newer,
+// or says more of the same state, such as that no attempt follows.
+func supersedes(said, old api.TaskStatus) bool {
+	if said.Attempt != old.Attempt || said.State != old.State {
+		return said.Newer(old)
+	}
+	code := func(s api.TaskStatus) int {
+		if s.ExitCode == nil {
+			return -1
+		}
+		return *s.ExitCode
+	}
+	return said.Message != old.Message || said.Err != old.Err || said.Exhausted != old.Exhausted || said.InMonitor != old.InMonitor ||
+		said.ContainerID != old.ContainerID || said.PID != old.PID || code(said) != code(old)
+}
+
+// status is the latest that is known of a task.
+func (w *watch) status(task *api.Task) api.TaskStatus {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.latest(task)
+}
+
+func (w *watch) latest(task *api.Task) api.TaskStatus {
+	if said, ok := w.tasks[task.ID]; ok && supersedes(said, task.Status) {
+		return said
+	}
+	return task.Status
+}
+
+// regrant gives every node its grace anew, after this board itself stood still.
+func (w *watch) regrant(now time.Time) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.began = now
+}
+
+// down reports whether a node has been silent too long. One that was not heard
+// since the term began has the grace of the term's start.
+func (w *watch) down(id api.NodeID, period time.Duration, now time.Time) bool {
+	deadline := w.began.Add(DownAfter(period) + greeting)
+	if h := w.nodes[id]; h != nil && !h.last.Before(w.began) {
+		deadline = h.last.Add(DownAfter(period))
+	}
+	return !now.Before(deadline)
+}
+
+// silenced reports whether a node that is stored as up has been silent too long.
+func (w *watch) silenced(v *store.View, now time.Time) bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	period := HeartbeatPeriod(v.Cluster())
+	for node := range v.Nodes.All() {
+		if node.Status.State != api.NodeDown && w.down(node.ID, period, now) {
+			return true
+		}
+	}
+	return false
+}
+
+// nodeFacts are the nodes whose state, description or addresses differ from
+// what is stored.
+func (w *watch) nodeFacts(v *store.View, now, fleetTime time.Time) (puts []api.Object) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	period := HeartbeatPeriod(v.Cluster())
+	for node := range v.Nodes.All() {
+		next := *node
+		down := w.down(node.ID, period, now)
+		h := w.nodes[node.ID]
+		switch {
+		case down && node.Status.State != api.NodeDown:
+			next.Status.State, next.Status.Since = api.NodeDown, fleetTime
+			next.Status.Message = fmt.Sprintf("nothing heard of it for %v", DownAfter(period))
+		case !down && h != nil && node.Status.State != api.NodeReady:
+			next.Status.State, next.Status.Since, next.Status.Message = api.NodeReady, fleetTime, ""
+		}
+		if h != nil && h.description != nil {
+			next.Description = *h.description
+		}
+		if h != nil && h.addrs != nil {
+			next.Status.Addrs = h.addrs
+		}
+		if changed := next.Status.State != node.Status.State || next.Description != node.Description ||
+			!slices.Equal(next.Status.Addrs, node.Status.Addrs); changed {
+			puts = append(puts, &next)
+		}
+	}
+	return puts
+}
+
+// forget drops what was heard of nodes and tasks that are no more.
+func (w *watch) forget(v *store.View) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for id, said := range w.tasks {
+		if task := v.Task(id); task == nil || !supersedes(said, task.Status) {
+			delete(w.tasks, id)
+		}
+	}
+	for id := range w.nodes {
+		if v.Node(id) == nil {
+			delete(w.nodes, id)
+		}
+	}
+}

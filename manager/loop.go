@@ -1,0 +1,164 @@
+package manager
+
+import (
+	"context"
+	"log/slog"
+	"sync/atomic"
+	"time"
+
+	"github.com/edgeswarm/edgeswarm/api"
+	"github.com/edgeswarm/edgeswarm/consensus"
+	"github.com/edgeswarm/edgeswarm/manager/dispatch"
+	"github.com/edgeswarm/edgeswarm/manager/orchestrator"
+	"github.com/edgeswarm/edgeswarm/manager/scheduler"
+	"github.com/edgeswarm/edgeswarm/store"
+)
+
+// retryAfter is how long after a failed commit another is tried.
+const retryAfter = 200 * time.Millisecond
+
+// loop brings observed and desired state together: one pass over one snapshot
+// gives one change set, one commit.
+type loop struct {
+	store    *store.Store
+	writer   *store.Writer
+	dispatch *dispatch.Server
+	servers  func() []consensus.Server
+	clock    func() time.Time
+	logger   *slog.Logger
+
+	watches *stopwatches
+	// planned is the index of the latest view that needed nothing more than
+	// what was then committed.
+	planned atomic.Uint64
+	held    hold
+}
+
+// run makes passes until ctx ends.
+func (l *loop) run(ctx context.Context) error {
+	changed, cancelChanged := l.store.Subscribe()
+	defer cancelChanged()
+	heard, cancelHeard := l.dispatch.Subscribe()
+	defer cancelHeard()
+	timer := time.NewTimer(0)
+	defer timer.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-changed:
+		case <-timer.C:
+		case <-heard:
+			gather(ctx, heard, changed, l.patience)
+		}
+		next, wake := l.pass(ctx)
+		if ctx.Err() != nil {
+			return nil
+		}
+		timer.Stop()
+		if wake {
+			timer.Reset(next)
+		}
+	}
+}
+
+// pass plans once, and commits what there is to commit. It tells when to make
+// the next pass if nothing happens before.
+func (l *loop) pass(ctx context.Context) (next time.Duration, wake bool) {
+	var out outcome
+	_, err := l.writer.Update(ctx, store.Op{}, func(tx *store.Tx) error {
+		out = l.decide(tx.View)
+		if out.waits {
+			return nil
+		}
+		for _, layer := range out.puts {
+			tx.Put(layer...)
+		}
+		tx.Delete(out.deletes...)
+		return nil
+	})
+	switch {
+	case ctx.Err() != nil:
+		return 0, false
+	case api.KindOf(err) == api.Conflict:
+		return 0, true // something changed under the plan: plan on what is
+	case err != nil:
+		l.logger.Warn("plan was not committed, trying again", "err", err)
+		return retryAfter, true
+	}
+	next, wake = l.watches.keep(out.timers)
+	if left := l.held.left(); out.waits && (!wake || left < next) {
+		next, wake = left, true
+	}
+	if !out.waits {
+		l.held = hold{}
+	}
+	l.planned.Store(out.index)
+	return next, wake
+}
+
+// patience is how long to wait for reports that belong to those at hand.
+func (l *loop) patience() (quiet, last time.Duration) {
+	v := l.store.View()
+	facts := l.dispatch.Facts(v, v.Time)
+	switch {
+	case len(facts.Nodes) > 0 || facts.Urgent:
+		return 0, 0
+	case waveExpects(v.With(facts.Puts(), nil), facts.Tasks):
+		return gatherWave, gatherWave
+	default:
+		return gatherQuiet, gatherLast
+	}
+}
+
+// outcome is what one pass decided.
+type outcome struct {
+	index uint64 // of the view decided on
+	// puts are in layers, each on top of those before.
+	puts    [][]api.Object
+	deletes []api.Object
+	timers  []orchestrator.Timer
+	// waits is set if there are only reports that can wait for others.
+	waits bool
+}
+
+// decide is one pass over one snapshot: what the agents reported, what follows
+// for the services, and where new tasks go.
+func (l *loop) decide(v *store.View) outcome {
+	now := v.Time
+	if t := l.clock(); t.After(now) {
+		now = t
+	}
+	facts := l.dispatch.Facts(v, now)
+	informed := v.With(facts.Puts(), nil)
+	informed = informed.With(l.managers(informed), nil)
+	plan := orchestrator.Plan(informed, orchestrator.Input{
+		Elapsed: l.watches.elapsed, NewID: api.NewID[api.TaskID], Now: now,
+	})
+	placed := scheduler.Place(informed.With(plan.Puts, plan.Deletes))
+
+	out := outcome{index: v.Index, deletes: plan.Deletes, timers: plan.Timers}
+	out.puts = [][]api.Object{facts.Puts(), plan.Puts, placed.Puts}
+	decided := len(plan.Puts)+len(plan.Deletes)+len(placed.Puts) > 0
+	out.waits = !decided && len(facts.Tasks) > 0 && len(facts.Nodes) == 0 && !facts.Urgent
+	if out.waits {
+		l.held.note(facts.Tasks)
+		out.waits = l.held.left() > 0
+	}
+	return out
+}
+
+// managers are the nodes that take part in raft, told so: a constraint on a
+// node's role asks for what it is, not only for what was wished. They are
+// never stored.
+func (l *loop) managers(v *store.View) []api.Object {
+	var nodes []api.Object
+	for _, server := range l.servers() {
+		if node := v.Node(api.NodeID(server.ID)); node != nil {
+			next := *node
+			next.ManagerStatus = &api.ManagerStatus{Voter: server.Voter}
+			nodes = append(nodes, &next)
+		}
+	}
+	return nodes
+}
