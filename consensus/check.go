@@ -3,11 +3,9 @@ package consensus
 import (
 	"bytes"
 	"encoding/binary"
-	"errors"
 	"fmt"
 	"hash/fnv"
 	"io"
-	"io/fs"
 	"os"
 )
 
@@ -31,18 +29,15 @@ const (
 
 var order = binary.LittleEndian
 
-// checkFile reads a log file's whole tree and says what is wrong with it. A
-// file that is absent or empty is a new one.
+// checkFile reads a log file's whole tree and says what is wrong with it.
 func checkFile(path string) error {
 	f, err := os.Open(path)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil
-	} else if err != nil {
+	if err != nil {
 		return err
 	}
 	defer f.Close()
 	info, err := f.Stat()
-	if err != nil || info.Size() == 0 {
+	if err != nil {
 		return err
 	}
 	c := checker{file: f, size: info.Size(), seen: map[uint64]bool{}}

@@ -3,7 +3,9 @@ package consensus
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
+	"path/filepath"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -50,6 +52,9 @@ var (
 const pageSize = 4096
 
 func openDisk(path string, cfg Config) (*disk, error) {
+	if err := createFile(path); err != nil {
+		return nil, fmt.Errorf("make log %s: %w", path, err)
+	}
 	if err := checkFile(path); err != nil {
 		return nil, fmt.Errorf("open log %s: %w: move the state directory away and let this board join its fleet again", path, err)
 	}
@@ -70,6 +75,34 @@ func openDisk(path string, cfg Config) (*disk, error) {
 	return d, nil
 }
 
+// createFile makes a new file under another name first, so that a power cut
+// meanwhile does not leave one that looks damaged.
+func createFile(path string) error {
+	if _, err := os.Stat(path); !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	fresh := path + ".new"
+	if err := os.Remove(fresh); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	db, err := openFile(fresh)
+	if err != nil {
+		return err
+	}
+	err = db.Update(func(tx *bbolt.Tx) error {
+		_, err1 := tx.CreateBucket(entriesBucket)
+		_, err2 := tx.CreateBucket(stableBucket)
+		return errors.Join(err1, err2)
+	})
+	if err := errors.Join(err, db.Close()); err != nil {
+		return err
+	}
+	if err := os.Rename(fresh, path); err != nil {
+		return err
+	}
+	return syncDir(filepath.Dir(path))
+}
+
 // openFile is the last net for what checkFile let through.
 func openFile(path string) (db *bbolt.DB, err error) {
 	defer func() {
@@ -82,29 +115,17 @@ func openFile(path string) (db *bbolt.DB, err error) {
 	})
 }
 
-// load makes the buckets of a new file and reads what is kept in memory.
+// load reads what is kept in memory.
 func (d *disk) load() error {
-	missing := false
-	if err := d.db.View(func(tx *bbolt.Tx) error {
-		missing = tx.Bucket(entriesBucket) == nil || tx.Bucket(stableBucket) == nil
-		return nil
-	}); err != nil {
-		return err
-	}
-	if missing {
-		if err := d.update("create", func(tx *bbolt.Tx) error {
-			_, err1 := tx.CreateBucketIfNotExists(entriesBucket)
-			_, err2 := tx.CreateBucketIfNotExists(stableBucket)
-			return errors.Join(err1, err2)
-		}); err != nil {
-			return err
-		}
-	}
 	return d.db.View(func(tx *bbolt.Tx) error {
-		if k, _ := tx.Bucket(entriesBucket).Cursor().Last(); k != nil {
+		entries, stable := tx.Bucket(entriesBucket), tx.Bucket(stableBucket)
+		if entries == nil || stable == nil {
+			return damaged("it lacks a part")
+		}
+		if k, _ := entries.Cursor().Last(); k != nil {
 			d.appended.Store(indexOf(k))
 		}
-		return tx.Bucket(stableBucket).ForEach(func(k, v []byte) error {
+		return stable.ForEach(func(k, v []byte) error {
 			d.kept[string(k)] = append([]byte(nil), v...)
 			return nil
 		})

@@ -55,21 +55,21 @@ func (n *Node) term(ctx context.Context, t *tenure, lead func(ctx context.Contex
 		<-watched
 	}()
 	if err := n.Barrier(termCtx); err != nil {
-		n.cfg.Logger.Info("leadership ended before it began", "error", err)
+		n.cfg.Logger.Debug("leadership ended before it began", "err", err)
 		return
 	}
-	n.cfg.Logger.Info("leading", "term", n.raft.CurrentTerm())
+	n.cfg.Logger.Debug("leading", "term", n.raft.CurrentTerm())
 	err := lead(termCtx)
 	if ctx.Err() != nil || t.over() {
-		n.cfg.Logger.Info("leadership ended", "error", err)
+		n.cfg.Logger.Debug("leadership ended", "err", err)
 		return
 	}
 	if err == nil {
 		err = errReturned
 	}
-	n.cfg.Logger.Error("leading failed", "error", err)
+	n.cfg.Logger.Error("leading failed", "err", err)
 	if err := n.Transfer(ctx, ""); err != nil {
-		n.cfg.Logger.Error("leadership was not handed over: leading again", "error", err)
+		n.cfg.Logger.Error("leadership was not handed over: leading again", "err", err)
 	}
 }
 

@@ -95,6 +95,7 @@ func (n *Node) start() error {
 		_ = n.transport.Close()
 		return fmt.Errorf("start raft in %s: %w", n.cfg.Dir, errors.Join(n.machine.failed(), err))
 	}
+	n.transport.raft.Store(n.raft)
 	n.raft.RegisterObserver(raft.NewObserver(n.observations, false, func(o *raft.Observation) bool {
 		_, ok := o.Data.(raft.LeaderObservation)
 		return ok
@@ -170,7 +171,7 @@ func (n *Node) fail(err error) {
 	n.mu.Lock()
 	n.fatal = err
 	n.mu.Unlock()
-	n.cfg.Logger.Error("consensus stopped", "error", err)
+	n.cfg.Logger.Error("consensus stopped", "err", err)
 	n.turned.give()
 	n.setTenure(false)
 	n.background.Go(n.shutdown)
@@ -205,7 +206,8 @@ func (n *Node) shutdown() {
 }
 
 // Close ends the node, after handing leadership over if it can. End Run first,
-// so that what it leads has ended before another takes over.
+// so that what it leads has ended before another takes over. It waits for a
+// write that is under way, however long the disk takes.
 func (n *Node) Close() error {
 	n.closeOnce.Do(func() {
 		if n.raft.State() == raft.Leader && !n.disk.stalled() && n.voters() > 1 {

@@ -162,6 +162,27 @@ func TestPromoteWaitsForAServerThatIsThere(t *testing.T) {
 	})
 }
 
+func TestARemovedBoardThatIsOffIsLeftAlone(t *testing.T) {
+	bubble(t, nil, func(t *testing.T, f *fleet) {
+		f.found()
+		if err := f.close("c"); err != nil {
+			t.Fatal(err)
+		}
+		f.write("without c")
+		time.Sleep(30 * time.Second)
+		a := f.nodes["a"]
+		if err := a.Remove(t.Context(), "c"); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(time.Minute)
+		before := a.Stats().Requests
+		time.Sleep(time.Minute)
+		if sent := a.Stats().Requests - before; sent > 60*6 {
+			t.Errorf("%d requests in a minute to one follower", sent)
+		}
+	})
+}
+
 func TestCloseHandsLeadershipOver(t *testing.T) {
 	bubble(t, nil, func(t *testing.T, f *fleet) {
 		f.found()

@@ -28,6 +28,7 @@ type transport struct {
 	asked     atomic.Int32  // VerifyLeader calls under way
 	sent      atomic.Uint64 // AppendEntries requests
 	leads     atomic.Bool
+	raft      atomic.Pointer[raft.Raft] // once there is one
 
 	mu    sync.Mutex
 	peers map[raft.ServerID]*peer
@@ -130,9 +131,10 @@ func (t *transport) wait(d time.Duration, until <-chan struct{}) {
 	}
 }
 
-// awaitContact waits while a follower is away and this node leads.
+// awaitContact waits while a follower is away, still a member, and led by this
+// node.
 func (t *transport) awaitContact(id raft.ServerID) {
-	for t.leads.Load() {
+	for t.leads.Load() && t.member(id) {
 		heard := t.heard.next()
 		t.mu.Lock()
 		lost := t.peer(id).lost
@@ -141,11 +143,25 @@ func (t *transport) awaitContact(id raft.ServerID) {
 			return
 		}
 		select {
-		case <-heard:
 		case <-t.closed:
 			return
+		default:
+			t.wait(4*t.heartbeat, heard)
 		}
 	}
+}
+
+func (t *transport) member(id raft.ServerID) bool {
+	r := t.raft.Load()
+	if r == nil {
+		return true
+	}
+	for _, s := range r.GetConfiguration().Configuration().Servers {
+		if s.ID == id {
+			return true
+		}
+	}
+	return false
 }
 
 func (t *transport) note(id raft.ServerID, args *raft.AppendEntriesRequest, resp *raft.AppendEntriesResponse, p probe, err error) {

@@ -48,7 +48,7 @@ func writeVersion(dir, path string) error {
 		err = os.Rename(f.Name(), path)
 	}
 	if err == nil {
-		err = syncDir(dir)
+		err = errors.Join(syncDir(dir), syncDir(filepath.Dir(dir)))
 	}
 	if err != nil {
 		_ = os.Remove(f.Name())
