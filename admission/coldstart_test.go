@@ -3,16 +3,16 @@ package admission
 import (
 	"context"
 	"fmt"
+	"net/netip"
 	"slices"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"github.com/edgeswarm/edgeswarm/api"
+	"github.com/edgeswarm/edgeswarm/discovery"
 	"github.com/edgeswarm/edgeswarm/identity"
 )
-
-const coldStarts = 200
 
 // TestColdStarts powers on boards that hold the same key and nothing else, at
 // random times, some much later, with up to 30 % loss: always one fleet.
@@ -260,5 +260,58 @@ func TestFounderDiesAtOnce(t *testing.T) {
 		t.Logf("%v after it went silent", took)
 		w.heal()
 		until(t, 10*time.Minute, "one fleet", func() bool { return together(all) })
+	})
+}
+
+// TestByAddressesAlone starts a fleet where there is no multicast: each board
+// is given all addresses, its own too.
+func TestByAddressesAlone(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, 7)
+		all := []*board{w.board(), w.board(), w.board(), w.board()}
+		for _, b := range all {
+			b.peers = []string{"10.0.0.1", "10.0.0.2", "10.0.0.3", "10.0.0.4:2377"}
+		}
+		powerAll(t, all...)
+		until(t, time.Minute, "one fleet", func() bool { return together(all) })
+		if w.foundings() != 1 {
+			t.Errorf("%d fleets were founded", w.foundings())
+		}
+	})
+}
+
+// TestAStrayLearnsThatItsFleetGaveWay: a member that was off meanwhile asks
+// those who were not.
+func TestAStrayLearnsThatItsFleetGaveWay(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, 8)
+		left, right := []*board{w.board(), w.board()}, []*board{w.board(), w.board(), w.board()}
+		w.partition(left, right)
+		powerAll(t, append(slices.Clone(left), right...)...)
+		until(t, time.Minute, "a fleet on each side", func() bool { return together(left) && together(right) })
+		if err := left[0].authority().write(); err != nil {
+			t.Fatal(err)
+		}
+		old := right[0].authority()
+		i := slices.IndexFunc(right, func(b *board) bool { return b != old.leader })
+		stray := right[i]
+		stray.stop()
+		w.heal()
+		awake := slices.Concat(left, right[:i], right[i+1:])
+		until(t, 5*time.Minute, "one fleet of those awake", func() bool { return together(awake) })
+
+		stray.connect()
+		defer stray.endpoint.Close()
+		ask := func(managers []api.ManagerAddr, boards []discovery.Sighting) {
+			into, err := stray.client().Whereabouts(t.Context(), old.cluster.ID, boards, managers)
+			if err != nil || into != fleetOf(left[0]) {
+				t.Errorf("into %q: %v", into, err)
+			}
+		}
+		ask(stray.memory.Read().Managers, nil)
+		ask(nil, []discovery.Sighting{{
+			Announcement: discovery.Announcement{Node: old.leader.keeper.Node(), Fleet: fleetOf(left[0]), KeyTag: w.key.Tag()},
+			Addrs:        []netip.AddrPort{old.leader.addr},
+		}})
 	})
 }

@@ -15,6 +15,7 @@ import (
 	"github.com/edgeswarm/edgeswarm/api"
 	"github.com/edgeswarm/edgeswarm/discovery"
 	lan "github.com/edgeswarm/edgeswarm/discovery/mem"
+	"github.com/edgeswarm/edgeswarm/discovery/static"
 	"github.com/edgeswarm/edgeswarm/identity"
 	wire "github.com/edgeswarm/edgeswarm/transport/mem"
 	"github.com/edgeswarm/edgeswarm/transport/quic"
@@ -179,7 +180,8 @@ type board struct {
 	keeper   *identity.Keeper
 	memory   *Memory
 	endpoint *quic.Endpoint
-	finder   *lan.Finder
+	finder   discovery.Finder
+	peers    []string // given addresses, instead of multicast
 	seeker   atomic.Pointer[Seeker]
 	stop     func()
 
@@ -210,6 +212,12 @@ func (b *board) power(ctx context.Context) {
 	ctx, cancel := context.WithCancel(ctx)
 	b.connect()
 	b.finder = b.w.lan.Join(b.addr.Addr())
+	if b.peers != nil {
+		var err error
+		if b.finder, err = static.New(static.Config{Addrs: b.peers}); err != nil {
+			b.w.t.Error(err)
+		}
+	}
 	door := NewDoor(DoorConfig{Identity: b.keeper, Endpoint: b.endpoint, Fleet: b, Seeker: b.seeker.Load, Now: b.now})
 	var wg sync.WaitGroup
 	wg.Go(func() { _ = b.finder.Run(ctx) })

@@ -25,11 +25,11 @@ func TestFirstSightIsFast(t *testing.T) {
 	says := discovery.Announcement{Node: api.NewID[api.NodeID](), Port: 2377}
 	start := time.Now()
 	a.Announce(says)
-	discoverytest.Await(t, b, time.Second, "the board", discoverytest.Sees(says.Node))
+	discoverytest.Await(t, b, 2*time.Second, "the board", discoverytest.Sees(says.Node))
 	first := time.Since(start)
 	start, says.Manager = time.Now(), true
 	a.Announce(says)
-	discoverytest.Await(t, b, time.Second, "the change", func(s []discovery.Sighting) bool { return len(s) == 1 && s[0].Manager })
+	discoverytest.Await(t, b, 2*time.Second, "the change", func(s []discovery.Sighting) bool { return len(s) == 1 && s[0].Manager })
 	t.Logf("first sight %v, a change %v", first, time.Since(start))
 }
 
