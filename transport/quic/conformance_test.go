@@ -73,7 +73,7 @@ func (u *udp) addr(n int) netip.AddrPort {
 }
 
 func (u *udp) fixture() transporttest.Fixture {
-	const idle = time.Second
+	const idle = 2 * time.Second
 	return transporttest.Fixture{
 		Idle: idle, NewFleet: newFleet, Stranger: stranger, Addr: u.addr,
 		Nowhere: u.hole.LocalAddr().(*net.UDPAddr).AddrPort(),
