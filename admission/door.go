@@ -20,8 +20,12 @@ import (
 	"github.com/edgeswarm/edgeswarm/transport"
 )
 
-// maxCallers is how many are served at once; more must come again.
-const maxCallers = 32
+// maxCallers is how many are served at once, and maxFromOne how many of them
+// from one address; more must come again.
+const (
+	maxCallers = 32
+	maxFromOne = 6
+)
 
 // Fleet is what a Door needs of its node.
 type Fleet interface {
@@ -74,7 +78,7 @@ func (d *Door) Run(ctx context.Context) error {
 	defer wg.Wait()
 	defer cancel()
 	wg.Go(func() { <-ctx.Done(); _ = listener.Close() })
-	free := make(chan struct{}, maxCallers)
+	var inside crowd
 	for {
 		conn, err := listener.Accept()
 		switch {
@@ -86,14 +90,13 @@ func (d *Door) Run(ctx context.Context) error {
 		case err != nil:
 			return fmt.Errorf("answer at the door: %w", err)
 		}
-		select {
-		case free <- struct{}{}:
-		default:
+		who := conn.Peer().Addr.Addr()
+		if !inside.enter(who) {
 			_ = conn.Close()
 			continue
 		}
 		wg.Go(func() {
-			defer func() { <-free }()
+			defer inside.leave(who)
 			d.serve(ctx, conn)
 		})
 	}

@@ -89,3 +89,37 @@ func (l *limiter) sweep(now time.Time) {
 		delete(l.sources, a)
 	}
 }
+
+// crowd counts who is at the door now, so that one address that says nothing
+// can't keep the others out. The zero value is an empty one.
+type crowd struct {
+	mu    sync.Mutex
+	total int
+	by    map[netip.Addr]int
+}
+
+// enter reports whether there is room.
+func (c *crowd) enter(addr netip.Addr) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	addr = from(addr)
+	if c.total >= maxCallers || c.by[addr] >= maxFromOne {
+		return false
+	}
+	if c.by == nil {
+		c.by = make(map[netip.Addr]int)
+	}
+	c.total++
+	c.by[addr]++
+	return true
+}
+
+func (c *crowd) leave(addr netip.Addr) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	addr = from(addr)
+	c.total--
+	if c.by[addr]--; c.by[addr] == 0 {
+		delete(c.by, addr)
+	}
+}

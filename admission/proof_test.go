@@ -460,6 +460,12 @@ func TestGarbageAtTheDoor(t *testing.T) {
 			}
 			quiet = append(quiet, conn)
 		}
+		polite := s.w.board()
+		polite.connect()
+		defer polite.endpoint.Close()
+		if _, err := polite.client().Join(t.Context(), []netip.AddrPort{s.manager.addr}); err != nil {
+			t.Errorf("beside the silent ones: %v", err)
+		}
 		time.Sleep(greetTimeout + 15*time.Second)
 		s.stranger.key = s.w.key
 		if _, err := s.join(t, s.manager); err != nil {
