@@ -49,8 +49,8 @@ func withinParallelism(t *rapid.T, w *world, old, s *api.Service, v *store.View)
 	}
 	for _, id := range old.Rollout.Tasks {
 		task := v.Task(id)
-		if task == nil || !task.Live() {
-			continue
+		if task == nil || !task.Live() || task.Slot == 0 && v.Node(task.NodeID).Status.State == api.NodeDown {
+			continue // a global task on a node that is down has its turn when the node is back
 		}
 		if task.Status.State.Before(api.TaskRunning) && task.Failures == 0 && task.Status.Attempt <= 1 {
 			t.Fatalf("wave %d begins while %s of the one before is %s\n%s", r.Wave, id, task.Status.State, w.log.String())
@@ -155,7 +155,7 @@ func TestConverges(t *testing.T) {
 		for range rapid.IntRange(1, 12).Draw(t, "events") {
 			disturb(t, w, nodes, services)
 		}
-		for range 900 {
+		for range 400 {
 			w.step()
 		}
 		w.commits = 0

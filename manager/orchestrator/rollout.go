@@ -152,7 +152,7 @@ func (p *pass) failures(r api.Rollout) []api.TaskID {
 }
 
 // failure reports whether a task's end counts against the update that made it.
-// One that was told to end, or that its policy lets end, does not.
+// One that was told to end (shutdown), or that its policy lets end, does not.
 func failure(t *api.Task) bool {
 	switch t.Status.State {
 	case api.TaskRejected:
@@ -160,7 +160,7 @@ func failure(t *api.Task) bool {
 	case api.TaskFailed:
 		return t.Status.InMonitor
 	case api.TaskComplete:
-		return t.Status.InMonitor && wanted(t) && t.Spec.RestartPolicy.OrDefault().Condition == api.RestartAny
+		return t.Status.InMonitor && t.Spec.RestartPolicy.OrDefault().Condition == api.RestartAny
 	default:
 		return false
 	}
