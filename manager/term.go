@@ -53,7 +53,7 @@ func New(cfg Config) *Term {
 		roles: &government{self: cfg.Self, store: cfg.Store, raft: raft, clock: cfg.Clock, logger: cfg.Logger, changed: d.MembersChanged},
 		control: control.New(control.Config{
 			Self: cfg.Self, Store: cfg.Store, Writer: cfg.Writer, Raft: raft, Live: d, Images: cfg.Images,
-			Planned: l.planned.Load, Clock: cfg.Clock, Logger: cfg.Logger,
+			Planned: l.planned.Load, Caller: cfg.Caller, Clock: cfg.Clock, Logger: cfg.Logger,
 		}),
 	}
 }

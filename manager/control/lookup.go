@@ -1,6 +1,7 @@
 package control
 
 import (
+	"context"
 	"fmt"
 	"iter"
 	"slices"
@@ -57,13 +58,17 @@ func ambiguous[T api.Object](op, noun, ref string, found []T) error {
 	return api.Errorf(api.Conflict, op, "%q is ambiguous: %d %ss are called so (%s); use an ID", ref, len(found), noun, strings.Join(ids, ", "))
 }
 
-// selfRef is what a user calls the node that is asked. The node that forwards a
-// call puts its own ID in its place; here it is the leader.
+// selfRef is what a user calls the node that is asked: the one that passed the
+// call on, or this one.
 const selfRef = "self"
 
-func (s *Server) findNode(v *store.View, op, ref string) (*api.Node, error) {
+func (s *Server) findNode(ctx context.Context, v *store.View, op, ref string) (*api.Node, error) {
 	if ref == selfRef {
-		ref = string(s.cfg.Self)
+		id, known := s.cfg.Caller(ctx)
+		if !known {
+			id = s.cfg.Self
+		}
+		ref = string(id)
 	}
 	return find(v.Nodes, v.NodesByName(ref), op, "node", ref)
 }

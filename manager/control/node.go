@@ -41,8 +41,8 @@ func (s *Server) listNodes(context.Context, *api.ListNodesRequest) (*api.ListNod
 	return resp, nil
 }
 
-func (s *Server) getNode(_ context.Context, r *api.GetNodeRequest) (*api.GetNodeResponse, error) {
-	node, err := s.findNode(s.cfg.Store.View(), "get node", r.Node)
+func (s *Server) getNode(ctx context.Context, r *api.GetNodeRequest) (*api.GetNodeResponse, error) {
+	node, err := s.findNode(ctx, s.cfg.Store.View(), "get node", r.Node)
 	if err != nil {
 		return nil, err
 	}
@@ -52,7 +52,7 @@ func (s *Server) getNode(_ context.Context, r *api.GetNodeRequest) (*api.GetNode
 func (s *Server) updateNode(ctx context.Context, r *api.UpdateNodeRequest) (*api.UpdateNodeResponse, error) {
 	const op = "update node"
 	key, v, err := s.write(ctx, op, r.RequestID, func(tx *store.Tx) (api.Object, error) {
-		node, err := s.findNode(tx.View, op, r.Node)
+		node, err := s.findNode(ctx, tx.View, op, r.Node)
 		if err != nil {
 			return nil, err
 		}
@@ -125,7 +125,7 @@ func (s *Server) removeNode(ctx context.Context, r *api.RemoveNodeRequest) (*api
 	if err := open(op, v); err != nil {
 		return nil, err
 	}
-	node, err := s.findNode(v, op, r.Node)
+	node, err := s.findNode(ctx, v, op, r.Node)
 	if err != nil {
 		return nil, err
 	}

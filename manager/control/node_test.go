@@ -7,6 +7,7 @@ import (
 	"github.com/edgeswarm/edgeswarm/api"
 	"github.com/edgeswarm/edgeswarm/consensus"
 	"github.com/edgeswarm/edgeswarm/identity"
+	"github.com/edgeswarm/edgeswarm/manager/managertest"
 	"github.com/edgeswarm/edgeswarm/store"
 )
 
@@ -29,6 +30,9 @@ func TestNodesAreFoundByNameAndPrefix(t *testing.T) {
 			if id, err := get(ref); id != want {
 				t.Errorf("%s is %s, %v", ref, id, err)
 			}
+		}
+		if resp, err := b.server.GetNode(managertest.As(b.ctx, "c"), &api.GetNodeRequest{Node: "self"}); err != nil || resp.Node.ID != "c" {
+			t.Errorf("self, as passed on by c, is %+v, %v", resp, err)
 		}
 		_, err := get("two")
 		refused(t, err, api.Conflict, "ambiguous", "b, c")

@@ -43,6 +43,9 @@ type Config struct {
 	Raft   Raft
 	Live   Live
 	Images Images
+	// Caller tells which node a call comes from: the one that was asked by a
+	// user and passed it on.
+	Caller func(context.Context) (api.NodeID, bool)
 	// Planned is the index of the latest view that the planners have dealt
 	// with: what they decided on it is committed.
 	Planned func() uint64

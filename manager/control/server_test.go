@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -107,7 +108,7 @@ type bench struct {
 	raft    *managertest.Raft
 	live    *live
 	images  *images
-	planned uint64
+	planned atomic.Uint64
 	ctx     context.Context
 }
 
@@ -126,7 +127,7 @@ func inBubble(t *testing.T, test func(*testing.T, *bench)) {
 		b.live = &live{state: b.State, raft: b.raft, statuses: map[api.TaskID]api.TaskStatus{}, heard: make(chan struct{}, 1)}
 		b.server = New(Config{
 			Self: "a", Store: b.Store, Writer: b.Writer, Raft: servers{b.raft}, Live: b.live, Images: b.images,
-			Planned: func() uint64 { return b.planned }, Clock: time.Now, Logger: slog.New(slog.DiscardHandler),
+			Planned: b.planned.Load, Caller: managertest.Caller, Clock: time.Now, Logger: slog.New(slog.DiscardHandler),
 		})
 		ctx, end := context.WithCancel(t.Context())
 		ended := make(chan struct{})

@@ -24,7 +24,7 @@ func (s *Server) running(v *store.View, task *api.Task) bool {
 	return node != nil && node.Status.State != api.NodeDown && s.cfg.Live.Status(task).State == api.TaskRunning
 }
 
-func (s *Server) listTasks(_ context.Context, r *api.ListTasksRequest) (*api.ListTasksResponse, error) {
+func (s *Server) listTasks(ctx context.Context, r *api.ListTasksRequest) (*api.ListTasksResponse, error) {
 	const op = "list tasks"
 	v := s.cfg.Store.View()
 	tasks := v.Tasks.All()
@@ -37,7 +37,7 @@ func (s *Server) listTasks(_ context.Context, r *api.ListTasksRequest) (*api.Lis
 	}
 	var node api.NodeID
 	if r.Node != "" {
-		n, err := s.findNode(v, op, r.Node)
+		n, err := s.findNode(ctx, v, op, r.Node)
 		if err != nil {
 			return nil, err
 		}

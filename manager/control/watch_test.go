@@ -49,7 +49,7 @@ func TestWatchService(t *testing.T) {
 			t.Fatalf("first %+v", first)
 		}
 		b.Put(t, b.task("t1", s, 1), b.task("t2", s, 2))
-		b.planned = b.View().Index
+		b.planned.Store(b.View().Index)
 		if next := <-w.out; next.Converged || len(next.Tasks) != 2 || next.Nodes["b"] != "two" {
 			t.Fatalf("with tasks %+v", next)
 		}
@@ -102,7 +102,7 @@ func TestConvergedWaitsForThePlanners(t *testing.T) {
 		b.Put(t, b.task("t1", s, 1), b.task("t2", s, 2))
 		b.live.say("t1", api.TaskRunning)
 		b.live.say("t2", api.TaskRunning)
-		b.planned = b.View().Index
+		b.planned.Store(b.View().Index)
 		if !b.server.progress(b.View(), s.ID).Converged {
 			t.Fatal("not converged")
 		}
