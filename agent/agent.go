@@ -27,6 +27,9 @@ type Config struct {
 	VolumesDir string
 	// CgroupParent is the cgroup of all tasks ("/edgeswarm").
 	CgroupParent string
+	// BootID changes with every boot of the board: what a runtime says of
+	// processes of an earlier one is not how they ended.
+	BootID string
 
 	Driver   runtime.Driver
 	Images   Images
@@ -207,7 +210,7 @@ func (a *Agent) reconcile(found map[api.TaskID][]runtime.Status) (fresh []*worke
 // successor finds the worker that takes over from a task, if it is to run here.
 func (a *Agent) successor(id api.TaskID) *worker {
 	for _, w := range a.workers {
-		if w.task.Replaces == id && a.set.task(w.id) != nil && !a.set.task(w.id).DesiredState.Before(api.TaskRunning) {
+		if t := a.set.task(w.id); t != nil && t.Replaces == id && t.DesiredState == api.TaskRunning {
 			return w
 		}
 	}

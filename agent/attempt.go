@@ -70,10 +70,12 @@ func (w *worker) bring(ctx context.Context) error {
 // begin counts the attempt, on disk before anything is made: so that no number
 // is given twice, whenever the plug is pulled.
 func (w *worker) begin(ctx context.Context) error {
+	before := w.rec
 	w.rec.Attempt++
+	w.rec.BootID = w.a.cfg.BootID
 	w.save(ctx)
 	if ctx.Err() != nil {
-		w.rec.Attempt--
+		w.rec = before
 		return ctx.Err()
 	}
 	w.discard(ctx) // how the last one ended could be learned from it until now

@@ -112,14 +112,12 @@ func TestRebootWithoutManagers(t *testing.T) {
 		b.wantRunning("a.1", "b.1", "c.1")
 
 		for attempt := 2; attempt <= 3; attempt++ {
-			b.kill()
-			b.host.Reboot()
-			b.network.reset()
+			b.unplug()
 			if attempt == 3 {
 				b.host.Wipe() // nor does anything remind of the attempts there were
 			}
 			b.begin()
-			b.after(10 * time.Second)
+			b.after(3 * time.Second) // at once: a power cut is no failure of theirs
 			for _, id := range ids {
 				b.want(id, api.TaskRunning, attempt)
 			}
@@ -363,6 +361,25 @@ func TestRebootOfOneThatWaitedForItsNextAttempt(t *testing.T) {
 		b.reboot()
 		b.after(time.Second)
 		b.want("old", api.TaskShutdown, 2)
+	})
+}
+
+// TestStopOfOneThatEndedWhileEdgedWasAway: its end is its own.
+func TestStopOfOneThatEndedWhileEdgedWasAway(t *testing.T) {
+	inBubble(t, func(b *board) {
+		b.leader.tasks(task("a", "exit 3"))
+		b.after(time.Second)
+		b.want("a", api.TaskFailed, 1)
+		b.kill()
+		b.host.SetDown(true)
+		b.leader.desire("a", api.TaskShutdown)
+		b.begin()
+		b.after(time.Second)
+		b.host.SetDown(false)
+		b.after(3 * time.Second)
+		if s := b.want("a", api.TaskFailed, 1); *s.ExitCode != 3 {
+			t.Errorf("status %+v", s)
+		}
 	})
 }
 

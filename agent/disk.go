@@ -32,8 +32,9 @@ type disk struct {
 // record is what must be remembered of a task: enough that after a reboot
 // attempt numbers go on increasing and what ended stays so.
 type record struct {
-	// Attempt that began last.
+	// Attempt that began last, and in which boot of the board.
 	Attempt int
+	BootID  string
 	// Restarts that count against the policy, and how many failures came one
 	// soon after the other: see history.
 	Restarts int `json:",omitempty"`

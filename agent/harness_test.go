@@ -42,6 +42,7 @@ type board struct {
 	agent *Agent
 	stop  func()
 
+	boots    int
 	mu       sync.Mutex
 	hostname string
 	full     bool // the disk
@@ -80,7 +81,7 @@ func newBoard(t *testing.T, script func(runtime.Container) sim.Script) *board {
 func (b *board) begin() {
 	b.Helper()
 	agent, err := New(Config{
-		Node: "node1", Dir: b.dir, VolumesDir: b.volumes, CgroupParent: "/edgeswarm", Driver: b.host.Open(),
+		Node: "node1", Dir: b.dir, VolumesDir: b.volumes, CgroupParent: "/edgeswarm", BootID: fmt.Sprintf("boot%d", b.boots), Driver: b.host.Open(),
 		Images: b.images, Network: b.network, Logs: b.logs, Sessions: b.leader, Changed: b.changed,
 		Describe: b.describe,
 		Addrs:    func() []netip.AddrPort { return []netip.AddrPort{netip.MustParseAddrPort("192.0.2.1:2377")} },
@@ -159,10 +160,15 @@ func (b *board) restart() {
 // reboot pulls the plug and puts it back.
 func (b *board) reboot() {
 	b.Helper()
+	b.unplug()
+	b.begin()
+}
+
+func (b *board) unplug() {
 	b.kill()
 	b.host.Reboot()
 	b.network.reset()
-	b.begin()
+	b.boots++
 }
 
 // after lets time pass, and all that it brings about happen.

@@ -86,23 +86,3 @@ func (p policy) backoff(streak int) time.Duration {
 	}
 	return d
 }
-
-// backoff is the wait between tries of what failed: each longer, up to most.
-type backoff struct {
-	first, most time.Duration
-	tries       int
-}
-
-// next is how long to wait now. The jitter keeps many that failed together
-// from trying together again; it is a number from 0 to 1.
-func (b *backoff) next(jitter float64) time.Duration {
-	d := b.first
-	for range b.tries {
-		if d *= 2; d >= b.most {
-			d = b.most
-			break
-		}
-	}
-	b.tries++
-	return d/2 + time.Duration(jitter*float64(d)/2)
-}

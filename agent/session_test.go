@@ -225,7 +225,9 @@ func TestDescriptionIsSentWhenItChanges(t *testing.T) {
 
 func TestFullDisk(t *testing.T) {
 	inBubble(t, func(b *board) {
-		b.leader.tasks(task("a"), task("crash", "sleep 1m", "exit 1"))
+		once := task("once", "sleep 1m", "exit 0")
+		once.Spec.RestartPolicy = &api.RestartPolicy{Condition: api.RestartNone}
+		b.leader.tasks(task("a"), task("crash", "sleep 1m", "exit 1"), once)
 		b.after(time.Second)
 		have := b.agent.Standing().Have
 		b.fillDisk(true)
@@ -241,9 +243,16 @@ func TestFullDisk(t *testing.T) {
 		if s := b.status("crash"); s.State != api.TaskFailed || !strings.Contains(s.Message, "no space left") {
 			t.Errorf("status %+v does not say what it waits for", s)
 		}
+		b.want("once", api.TaskComplete, 1)
+		if _, kept := b.host.Spec("once.1"); kept {
+			t.Error("the container of an ended task takes up room on a full disk")
+		}
 		b.fillDisk(false)
 		b.after(15 * time.Second)
 		b.wantRunning("a.1", "b.1", "crash.2")
+		b.restart()
+		b.after(time.Second)
+		b.want("once", api.TaskComplete, 1)
 		if d := b.leader.board(); d.Engine.RuntimeError != "" {
 			t.Errorf("leader knows %+v of a board with room on its disk", d.Engine)
 		}

@@ -1,6 +1,10 @@
 package agent
 
-import "sync"
+import (
+	"context"
+	"sync"
+	"time"
+)
 
 // ring is a wake-up that coalesces: any number of rings before the waiter
 // comes round are one.
@@ -31,5 +35,45 @@ func (g *gate) opened() bool {
 		return true
 	default:
 		return false
+	}
+}
+
+// await waits for a gate; false if ctx ended first.
+func await(ctx context.Context, g *gate) bool {
+	select {
+	case <-g.c:
+		return ctx.Err() == nil
+	case <-ctx.Done():
+		return false
+	}
+}
+
+// until returns a context that also ends when a gate opens.
+func until(ctx context.Context, g *gate) (context.Context, context.CancelFunc) {
+	ctx, cancel := context.WithCancel(ctx)
+	if g.opened() {
+		cancel()
+	}
+	go func() {
+		select {
+		case <-g.c:
+			cancel()
+		case <-ctx.Done():
+		}
+	}()
+	return ctx, cancel
+}
+
+func pause(ctx context.Context, d time.Duration) error {
+	if d <= 0 {
+		return ctx.Err()
+	}
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
 	}
 }

@@ -96,16 +96,26 @@ func (h *Host) SetDown(down bool) {
 	}
 }
 
-// Reboot ends every process as a power cut does: nobody learns an exit code,
-// and what is left is containers that seem never to have started.
+// CodeUnknown is the exit code of a process whose end nobody saw.
+const CodeUnknown = 255
+
+// Reboot ends every process as a power cut does: those that were started are
+// known to have ended, but not how.
 func (h *Host) Reboot() {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	for id, c := range h.containers {
-		if c.process != nil {
-			c.process.abandon()
+		if c.process == nil {
+			continue
 		}
-		h.containers[id] = &container{Container: c.Container, script: c.script}
+		c.process.abandon()
+		lost := &container{Container: c.Container, script: c.script}
+		lost.process = &process{
+			host: h, container: lost, exit: &runtime.Exit{Code: CodeUnknown, At: time.Now()},
+			ended: make(chan struct{}), lost: make(chan struct{}),
+		}
+		close(lost.process.ended)
+		h.containers[id] = lost
 	}
 }
 
