@@ -2,7 +2,9 @@ package manager
 
 import (
 	"context"
+	"errors"
 	"log/slog"
+	"slices"
 	"sync/atomic"
 	"time"
 
@@ -32,6 +34,8 @@ type loop struct {
 	// what was then committed.
 	planned atomic.Uint64
 	held    hold
+	// most is how many tasks one commit may put; 0 is no bound.
+	most int
 }
 
 // run makes passes until ctx ends.
@@ -71,6 +75,7 @@ func (l *loop) pass(ctx context.Context) (next time.Duration, wake bool) {
 		if out.waits {
 			return nil
 		}
+		out.limit(l.most)
 		for _, layer := range out.puts {
 			tx.Put(layer...)
 		}
@@ -82,6 +87,9 @@ func (l *loop) pass(ctx context.Context) (next time.Duration, wake bool) {
 		return 0, false
 	case api.KindOf(err) == api.Conflict:
 		return 0, true // something changed under the plan: plan on what is
+	case errors.Is(err, consensus.ErrTooLarge) && out.tasks > 1:
+		l.most = out.tasks / 2
+		return 0, true // the next pass has the others
 	case err != nil:
 		l.logger.Warn("plan was not committed, trying again", "err", err)
 		return retryAfter, true
@@ -92,6 +100,9 @@ func (l *loop) pass(ctx context.Context) (next time.Duration, wake bool) {
 	}
 	if !out.waits {
 		l.held = hold{}
+	}
+	if out.tasks < l.most {
+		l.most = 0
 	}
 	l.planned.Store(out.index)
 	return next, wake
@@ -118,8 +129,35 @@ type outcome struct {
 	puts    [][]api.Object
 	deletes []api.Object
 	timers  []orchestrator.Timer
+	tasks   int // that are put
 	// waits is set if there are only reports that can wait for others.
 	waits bool
+}
+
+// limit leaves out tasks beyond most, because of large specs an entry of the
+// log holds only so many. Whatever is committed of a plan, the next one goes on
+// from there; but a new task is left out before one that is to give way to it,
+// lest both run.
+func (o *outcome) limit(most int) {
+	kept := map[string]bool{}
+	for _, fresh := range []bool{false, true} {
+		for _, layer := range o.puts {
+			for _, obj := range layer {
+				if isTask(obj) && (obj.Head().Version == api.Version{}) == fresh && (most == 0 || len(kept) < most) {
+					kept[obj.Key()] = true
+				}
+			}
+		}
+	}
+	for i, layer := range o.puts {
+		o.puts[i] = slices.DeleteFunc(slices.Clone(layer), func(obj api.Object) bool { return isTask(obj) && !kept[obj.Key()] })
+	}
+	o.tasks = len(kept)
+}
+
+func isTask(obj api.Object) bool {
+	_, is := obj.(*api.Task)
+	return is
 }
 
 // decide is one pass over one snapshot: what the agents reported, what follows

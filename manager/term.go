@@ -37,8 +37,7 @@ type Term struct {
 	roles    *government
 }
 
-// New prepares a term that is about to begin; from now on, nodes have the
-// grace of its start. The term is used for one Run.
+// New prepares a term that is about to begin. It is used for one Run.
 func New(cfg Config) *Term {
 	raft := &members{Raft: cfg.Raft, logger: cfg.Logger}
 	d := dispatch.New(dispatch.Config{

@@ -245,6 +245,17 @@ func TestCommitsThatFailAreMadeLater(t *testing.T) {
 	})
 }
 
+// What does not fit into one entry of the log is made in several.
+func TestPlanTooLargeForOneEntryIsSplit(t *testing.T) {
+	inFleet(t, func(t *testing.T, f *fleet) {
+		f.Log.Limit(16 << 10)
+		f.create(serviceSpec(100, nil))
+		f.within(5*time.Second, "running", func() bool { return f.seen() == 100 })
+		f.update(api.ServicePatch{Replicas: new(uint64(101))})
+		f.within(5*time.Second, "running", func() bool { return f.seen() == 101 })
+	})
+}
+
 func TestVotersFollowTheOperator(t *testing.T) {
 	inFleet(t, func(t *testing.T, f *fleet) {
 		voters := func() (ids string) {

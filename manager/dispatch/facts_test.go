@@ -122,6 +122,52 @@ func TestTermBeginsWithGrace(t *testing.T) {
 	})
 }
 
+// A node that is admitted long after the term began has its grace too.
+func TestNewMemberIsNotDownBeforeItSpoke(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := start(t, managertest.Node("a", "one"))
+		defer b.stop(t)
+		ctx, end := cancellable(t)
+		defer end()
+		leader := func() api.DispatchServer { return b.server }
+		go (&managertest.Agent{ID: "a", Name: "one"}).Run(ctx, leader)
+		b.loopFor(t, time.Minute)
+		node := managertest.Node("n", "new")
+		node.Status.State = api.NodeUnknown
+		b.Put(t, node)
+		before := b.Log.Commits()
+		b.loopFor(t, 3*time.Second)
+		if b.state("n") != api.NodeUnknown || b.Log.Commits() != before {
+			t.Fatalf("not heard of yet, it is %s", b.state("n"))
+		}
+		go (&managertest.Agent{ID: "n", Name: "new"}).Run(ctx, leader)
+		b.loopFor(t, time.Minute)
+		if b.state("n") != api.NodeReady || b.Log.Commits() != before+1 {
+			t.Errorf("it is %s after %d commits", b.state("n"), b.Log.Commits()-before)
+		}
+	})
+}
+
+// A leader that stood still has heard nobody, and blames nobody for it.
+func TestStallOfTheLeaderIsNobodysDeath(t *testing.T) {
+	now := time.Now()
+	v := store.NewView(managertest.Node("a", "one"), managertest.Node("b", "two"))
+	w := newWatch()
+	w.hear(v, "a", &api.Report{}, now)
+	w.hear(v, "b", &api.Report{}, now)
+	now = now.Add(time.Minute)
+	if !w.silenced(v, now) {
+		t.Fatal("a minute's silence is not noticed")
+	}
+	w.regrant(now)
+	if w.silenced(v, now.Add(DownAfter(time.Second))) {
+		t.Error("no grace after the stall")
+	}
+	if !w.silenced(v, now.Add(DownAfter(time.Second)+greeting)) {
+		t.Error("a grace without end")
+	}
+}
+
 func TestOnlyFactsAreCommitted(t *testing.T) {
 	at := func(state api.TaskState, attempt int) api.TaskStatus {
 		return api.TaskStatus{State: state, Attempt: attempt}
@@ -163,7 +209,7 @@ func TestOnlyFactsAreCommitted(t *testing.T) {
 				objects = append(objects, c.service)
 			}
 			v := store.NewView(objects...)
-			s := &Server{watch: newWatch(time.Now())}
+			s := &Server{watch: newWatch()}
 			s.watch.hear(v, "b", &api.Report{Tasks: []api.TaskReport{{ID: "t", Status: c.said}}}, time.Now())
 			facts := s.Facts(v, time.Now())
 			if (len(facts.Tasks) == 1) != c.fact || facts.Urgent != c.urgent {
@@ -175,7 +221,7 @@ func TestOnlyFactsAreCommitted(t *testing.T) {
 
 func TestReportsOfOthersTasksAreIgnored(t *testing.T) {
 	v := store.NewView(managertest.Node("b", "b"), managertest.Node("c", "c"), task("t", "b"))
-	s := &Server{watch: newWatch(time.Now())}
+	s := &Server{watch: newWatch()}
 	for _, id := range []api.TaskID{"t", "unknown"} {
 		s.watch.hear(v, "c", &api.Report{Tasks: []api.TaskReport{{ID: id, Status: api.TaskStatus{State: api.TaskFailed, Attempt: 9}}}}, time.Now())
 	}

@@ -52,10 +52,9 @@ type Server struct {
 
 var _ api.DispatchServer = (*Server)(nil)
 
-// New makes the server of a term that is about to begin: from now on, every
-// node has its grace.
+// New makes the server of a term that is about to begin.
 func New(cfg Config) *Server {
-	return &Server{cfg: cfg, watch: newWatch(time.Now()), sessions: map[api.NodeID]*session{}}
+	return &Server{cfg: cfg, watch: newWatch(), sessions: map[api.NodeID]*session{}}
 }
 
 // now is this board's monotonic clock.
@@ -68,6 +67,7 @@ func (s *Server) Subscribe() (<-chan struct{}, func()) { return s.news.Subscribe
 // Run serves until ctx ends; then it ends all sessions and waits for them.
 func (s *Server) Run(ctx context.Context) error {
 	s.refreshServers()
+	s.watch.silenced(s.cfg.Store.View(), s.now()) // from now on, every node has its grace
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return s.gate.Run(ctx) })
 	g.Go(func() error { return s.follow(ctx) })

@@ -47,19 +47,29 @@ type watch struct {
 	mu    sync.Mutex
 	nodes map[api.NodeID]*heard
 	tasks map[api.TaskID]api.TaskStatus
-	// began is when the term did, or when this board came back from a stall.
-	began time.Time
 }
 
 // heard is what a node said in this term.
 type heard struct {
-	last        time.Time // zero: nothing yet
+	last        time.Time // for one that said nothing yet, the end of its grace
+	spoken      bool
 	description *api.NodeDescription
 	addrs       []netip.AddrPort
 }
 
-func newWatch(now time.Time) *watch {
-	return &watch{nodes: map[api.NodeID]*heard{}, tasks: map[api.TaskID]api.TaskStatus{}, began: now}
+func newWatch() *watch {
+	return &watch{nodes: map[api.NodeID]*heard{}, tasks: map[api.TaskID]api.TaskStatus{}}
+}
+
+// of finds what a node said. One that this term sees for the first time, be it
+// that the term has just begun or that the node was just admitted, has its grace.
+func (w *watch) of(id api.NodeID, now time.Time) *heard {
+	h := w.nodes[id]
+	if h == nil {
+		h = &heard{last: now.Add(greeting)}
+		w.nodes[id] = h
+	}
+	return h
 }
 
 // greet notes a node's Hello.
@@ -67,7 +77,7 @@ func (w *watch) greet(id api.NodeID, hello *api.Hello, now time.Time) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	description := hello.Description
-	w.nodes[id] = &heard{last: now, description: &description, addrs: hello.Addrs}
+	w.nodes[id] = &heard{last: now, spoken: true, description: &description, addrs: hello.Addrs}
 }
 
 // hear takes a report of a node and tells whether anything in it may matter to
@@ -75,12 +85,8 @@ func (w *watch) greet(id api.NodeID, hello *api.Hello, now time.Time) {
 func (w *watch) hear(v *store.View, id api.NodeID, report *api.Report, now time.Time) (news bool) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	h := w.nodes[id]
-	if h == nil {
-		h = &heard{}
-		w.nodes[id] = h
-	}
-	h.last = now
+	h := w.of(id, now)
+	h.last, h.spoken = now, true
 	if report.Description != nil {
 		h.description, news = report.Description, true
 	}
@@ -136,17 +142,14 @@ func (w *watch) latest(task *api.Task) api.TaskStatus {
 func (w *watch) regrant(now time.Time) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.began = now
+	for _, h := range w.nodes {
+		h.last = now.Add(greeting)
+	}
 }
 
-// down reports whether a node has been silent too long. One that was not heard
-// since the term began has the grace of the term's start.
-func (w *watch) down(id api.NodeID, period time.Duration, now time.Time) bool {
-	deadline := w.began.Add(DownAfter(period) + greeting)
-	if h := w.nodes[id]; h != nil && !h.last.Before(w.began) {
-		deadline = h.last.Add(DownAfter(period))
-	}
-	return !now.Before(deadline)
+// down reports whether a node has been silent too long.
+func (h *heard) down(period time.Duration, now time.Time) bool {
+	return !now.Before(h.last.Add(DownAfter(period)))
 }
 
 // silenced reports whether a node that is stored as up has been silent too long.
@@ -155,7 +158,7 @@ func (w *watch) silenced(v *store.View, now time.Time) bool {
 	defer w.mu.Unlock()
 	period := HeartbeatPeriod(v.Cluster())
 	for node := range v.Nodes.All() {
-		if node.Status.State != api.NodeDown && w.down(node.ID, period, now) {
+		if w.of(node.ID, now).down(period, now) && node.Status.State != api.NodeDown {
 			return true
 		}
 	}
@@ -170,19 +173,19 @@ func (w *watch) nodeFacts(v *store.View, now, fleetTime time.Time) (puts []api.O
 	period := HeartbeatPeriod(v.Cluster())
 	for node := range v.Nodes.All() {
 		next := *node
-		down := w.down(node.ID, period, now)
-		h := w.nodes[node.ID]
+		h := w.of(node.ID, now)
+		down := h.down(period, now)
 		switch {
 		case down && node.Status.State != api.NodeDown:
 			next.Status.State, next.Status.Since = api.NodeDown, fleetTime
 			next.Status.Message = fmt.Sprintf("nothing heard of it for %v", DownAfter(period))
-		case !down && h != nil && node.Status.State != api.NodeReady:
+		case !down && h.spoken && node.Status.State != api.NodeReady:
 			next.Status.State, next.Status.Since, next.Status.Message = api.NodeReady, fleetTime, ""
 		}
-		if h != nil && h.description != nil {
+		if h.description != nil {
 			next.Description = *h.description
 		}
-		if h != nil && h.addrs != nil {
+		if h.addrs != nil {
 			next.Status.Addrs = h.addrs
 		}
 		if changed := next.Status.State != node.Status.State || next.Description != node.Description ||

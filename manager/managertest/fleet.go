@@ -19,6 +19,7 @@ type Log struct {
 	index uint64
 	count int
 	fail  error
+	limit int
 }
 
 // NewLog returns a log that drives st, which has applied nothing yet.
@@ -33,6 +34,9 @@ func (l *Log) Propose(ctx context.Context, entry []byte) (uint64, any, error) {
 	}
 	if l.fail != nil {
 		return 0, nil, l.fail
+	}
+	if l.limit > 0 && len(entry) > l.limit {
+		return 0, nil, consensus.ErrTooLarge
 	}
 	l.index++
 	l.count++
@@ -52,6 +56,13 @@ func (l *Log) Fail(err error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.fail = err
+}
+
+// Limit makes proposals of more bytes fail as too large; 0 ends that.
+func (l *Log) Limit(bytes int) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.limit = bytes
 }
 
 // Raft is a log's membership without a log. The zero Raft has no members.
