@@ -21,6 +21,7 @@ import (
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 func TestConformanceOverUDP(t *testing.T) {
+	t.Parallel()
 	transporttest.Run(t, func(t *testing.T) transporttest.Fixture {
 		f := newUDP(t, "127.0.0.1")
 		return f.fixture()
@@ -28,6 +29,7 @@ func TestConformanceOverUDP(t *testing.T) {
 }
 
 func TestConformanceOverUDPv6(t *testing.T) {
+	t.Parallel()
 	transporttest.Run(t, func(t *testing.T) transporttest.Fixture {
 		f := newUDP(t, "::1")
 		return f.fixture()
@@ -73,7 +75,7 @@ func (u *udp) addr(n int) netip.AddrPort {
 }
 
 func (u *udp) fixture() transporttest.Fixture {
-	const idle = 2 * time.Second
+	const idle = 4 * time.Second
 	return transporttest.Fixture{
 		Idle: idle, NewFleet: newFleet, Stranger: stranger, Addr: u.addr,
 		Nowhere: u.hole.LocalAddr().(*net.UDPAddr).AddrPort(),
@@ -86,7 +88,7 @@ func (u *udp) fixture() transporttest.Fixture {
 			u.mu.Lock()
 			u.socks[n], u.ports[n] = pc, pc.LocalAddr().(*net.UDPAddr).AddrPort().Port()
 			u.mu.Unlock()
-			return open(t, pc, id, admit, idle, time.Second)
+			return open(t, pc, id, admit, idle)
 		},
 		Crash: func(n int) {
 			u.mu.Lock()
@@ -137,7 +139,7 @@ func (l *lan) fixture() transporttest.Fixture {
 			if err != nil {
 				t.Fatal(err)
 			}
-			return open(t, pc, id, admit, idle, 0)
+			return open(t, pc, id, admit, idle)
 		},
 		Crash: func(n int) { l.Crash(l.addr(n)) },
 		Move: func(t *testing.T, n int) netip.AddrPort {
@@ -164,9 +166,9 @@ func (l *lan) fixture() transporttest.Fixture {
 	}
 }
 
-func open(t *testing.T, pc net.PacketConn, id transport.Identity, admit func(transport.Peer, transport.Protocol) error, idle, handshake time.Duration) transport.Endpoint {
+func open(t *testing.T, pc net.PacketConn, id transport.Identity, admit func(transport.Peer, transport.Protocol) error, idle time.Duration) transport.Endpoint {
 	t.Helper()
-	ep, err := quic.New(quic.Config{PacketConn: pc, Identity: id, Admit: admit, IdleTimeout: idle, HandshakeTimeout: handshake})
+	ep, err := quic.New(quic.Config{PacketConn: pc, Identity: id, Admit: admit, IdleTimeout: idle})
 	if err != nil {
 		t.Fatal(err)
 	}

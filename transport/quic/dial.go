@@ -9,6 +9,8 @@ import (
 	"net/netip"
 	"time"
 
+	quicgo "github.com/quic-go/quic-go"
+
 	"github.com/edgeswarm/edgeswarm/api"
 	"github.com/edgeswarm/edgeswarm/transport"
 )
@@ -228,6 +230,10 @@ func (e *Endpoint) dialOne(ctx context.Context, addr netip.AddrPort, l link) (*s
 	if err != nil {
 		if refusal != nil {
 			return nil, refusal
+		}
+		var idle *quicgo.IdleTimeoutError
+		if errors.As(err, &idle) {
+			err = errNoAnswer // it can't have fallen silent
 		}
 		return nil, e.why(ctx, err)
 	}

@@ -36,6 +36,8 @@ const (
 // maxReason is how much of a peer's words is repeated, in bytes.
 const maxReason = 200
 
+var errNoAnswer = errors.New("no answer")
+
 const restarted = "the peer was started anew"
 
 // explain says in our words why a connection was not made or broke. None of
@@ -51,8 +53,10 @@ func explain(err error) error {
 	switch {
 	case errors.As(err, &app) && (app.ErrorCode == codeRefused || app.ErrorCode == codeBusy):
 		return fmt.Errorf("%w: %s", transport.ErrRefused, quote(app.ErrorMessage))
-	case errors.As(err, &app) && app.ErrorCode == codeSuccessor, errors.As(err, &reset):
+	case errors.As(err, &app) && app.ErrorCode == codeSuccessor:
 		return errors.New(restarted)
+	case errors.As(err, &reset):
+		return errors.New("the peer knows the connection no more: it was started anew, or took us for dead")
 	case errors.As(err, &app) && app.Remote:
 		return errors.New("the peer closed the connection")
 	case errors.As(err, &app):
@@ -64,7 +68,7 @@ func explain(err error) error {
 	case errors.As(err, &idle):
 		return errors.New("the peer fell silent")
 	case errors.As(err, &hand):
-		return errors.New("no answer")
+		return errNoAnswer
 	case errors.As(err, &version):
 		return errors.New("the peer speaks another version of QUIC")
 	case errors.Is(err, quicgo.ErrTransportClosed):
