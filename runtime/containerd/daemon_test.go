@@ -11,6 +11,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -79,6 +80,18 @@ func (d *daemon) kill() {
 	_ = d.cmd.Wait()
 }
 
+// reboot ends the daemon and all it runs, loses what is on tmpfs, and comes up
+// again.
+func (d *daemon) reboot(t testing.TB) {
+	t.Helper()
+	d.kill()
+	clearProcesses(t, d.dir)
+	if err := os.RemoveAll(filepath.Join(d.dir, "state")); err != nil {
+		t.Fatal(err)
+	}
+	d.start(t)
+}
+
 func (d *daemon) awaitUp(t testing.TB, driver *Driver) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
@@ -135,20 +148,60 @@ func clearInterrupted(t testing.TB) {
 	}
 }
 
-// clearDir ends the shims of a daemon's directory and removes it.
+// clearDir takes down all that belongs to a daemon's directory, and removes it.
 func clearDir(t testing.TB, dir string) {
+	clearProcesses(t, dir)
+	if err := os.RemoveAll(dir); err != nil {
+		t.Errorf("remove %s: %v", dir, err)
+	}
+	groups, err := filepath.Glob("/sys/fs/cgroup/*/" + filepath.Base(dir))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, root := range append(groups, "/sys/fs/cgroup/"+filepath.Base(dir)) {
+		var all []string
+		_ = filepath.WalkDir(root, func(path string, e os.DirEntry, err error) error {
+			if err == nil && e.IsDir() {
+				all = append(all, path)
+			}
+			return nil
+		})
+		for _, path := range slices.Backward(all) {
+			_ = os.Remove(path)
+		}
+	}
+}
+
+// clearProcesses ends the shims of a daemon's directory, the containers' processes
+// with them, and unmounts what they had mounted.
+func clearProcesses(t testing.TB, dir string) {
 	procs, err := filepath.Glob("/proc/[0-9]*/cmdline")
 	if err != nil {
 		t.Fatal(err)
 	}
+	doomed := map[int]bool{}
 	for _, p := range procs {
 		line, err := os.ReadFile(p)
 		if err != nil || !bytes.Contains(line, []byte(dir+"/")) {
 			continue
 		}
 		if pid, err := strconv.Atoi(filepath.Base(filepath.Dir(p))); err == nil && pid != os.Getpid() {
+			doomed[pid] = true
+		}
+	}
+	for _, p := range procs { // children, while they still have their parent
+		pid, _ := strconv.Atoi(filepath.Base(filepath.Dir(p)))
+		stat, err := os.ReadFile(filepath.Join(filepath.Dir(p), "stat"))
+		if err != nil {
+			continue
+		}
+		fields := strings.Fields(string(stat[bytes.LastIndexByte(stat, ')')+1:]))
+		if parent, _ := strconv.Atoi(fields[1]); doomed[parent] && pid != os.Getpid() {
 			_ = syscall.Kill(pid, syscall.SIGKILL)
 		}
+	}
+	for pid := range doomed {
+		_ = syscall.Kill(pid, syscall.SIGKILL)
 	}
 	mounts, err := os.ReadFile("/proc/self/mountinfo")
 	if err != nil {
@@ -158,9 +211,6 @@ func clearDir(t testing.TB, dir string) {
 		if at := strings.Fields(line)[4]; strings.HasPrefix(at, dir+"/") {
 			_ = unix.Unmount(at, unix.MNT_DETACH)
 		}
-	}
-	if err := os.RemoveAll(dir); err != nil {
-		t.Errorf("remove %s: %v", dir, err)
 	}
 }
 

@@ -66,7 +66,9 @@ type Driver struct {
 	mu      sync.Mutex
 	images  map[string]*image    // by digest asked for
 	users   map[userKey]identity // what names mean in an image
-	swept   bool
+
+	sweeping chan struct{} // one slot: whoever has it may look at swept
+	swept    bool
 }
 
 var _ runtime.Driver = (*Driver)(nil)
@@ -88,7 +90,7 @@ func New(cfg Config) (*Driver, error) {
 	d := &Driver{
 		cfg: cfg, log: cfg.Logger, client: c, tasks: c.TaskService(), snaps: c.SnapshotService(cfg.Snapshotter),
 		platform: platforms.Default(), cgroups: mountedCgroups(), maxFiles: openFiles(),
-		images: map[string]*image{}, users: map[userKey]identity{},
+		images: map[string]*image{}, users: map[userKey]identity{}, sweeping: make(chan struct{}, 1),
 	}
 	d.ctx, d.close = context.WithCancel(context.Background())
 	return d, nil

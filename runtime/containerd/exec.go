@@ -112,14 +112,17 @@ func (e *execution) run(ctx context.Context, process *specs.Process, streams run
 	if err != nil {
 		return 0, e.wrap(err)
 	}
-	defer func() { // again after a kill: deleting what is gone is fine
+	running := false
+	defer func() {
 		undo, done := context.WithTimeout(context.WithoutCancel(ctx), undoPatience)
 		defer done()
-		e.remove(undo, err != nil)
+		e.remove(undo, running)
 	}()
 	if _, err := e.d.tasks.Start(ctx, &tasks.StartRequest{ContainerID: e.container, ExecID: e.id}); err != nil {
+		running = ctx.Err() != nil // it may be, all the same
 		return 0, e.startError(err)
 	}
+	running = true
 	close(e.started)
 	if process.Terminal && streams.Resize != nil {
 		go e.resize(ctx, streams.Resize)
@@ -128,13 +131,18 @@ func (e *execution) run(ctx context.Context, process *specs.Process, streams run
 	if err != nil {
 		return 0, e.wrap(err)
 	}
+	running = false
 	return int(r.ExitStatus), e.drain(ctx, stdio, out)
 }
 
 func (e *execution) open(ctx context.Context, tty bool, s runtime.Streams, out *gauge) (cio.IO, error) {
 	stdin := s.Stdin
-	if tty && s.Stdout == nil {
-		s.Stdout = io.Discard // a terminal must have somebody who reads it
+	// The shim takes no output at all, but not one without the other.
+	if s.Stdout == nil && (tty || s.Stderr != nil) {
+		s.Stdout = io.Discard
+	}
+	if s.Stderr == nil && s.Stdout != nil && !tty {
+		s.Stderr = io.Discard
 	}
 	if stdin != nil {
 		stdin = &closingReader{Reader: stdin, atEnd: func() { e.closeStdin(ctx) }}

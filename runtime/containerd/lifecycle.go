@@ -117,8 +117,12 @@ func (d *Driver) create(ctx context.Context, c runtime.Container, img *image, mo
 // sweep removes, once, the snapshots that a Prepare made which a crash cut
 // off: no record speaks of them.
 func (d *Driver) sweep(ctx context.Context) error {
-	d.mu.Lock()
-	defer d.mu.Unlock() // the first Prepare holds the others back
+	select { // the first Prepare holds the others back
+	case d.sweeping <- struct{}{}:
+		defer func() { <-d.sweeping }()
+	case <-ctx.Done():
+		return fmt.Errorf("prepare container: %w", ctx.Err())
+	}
 	if d.swept {
 		return nil
 	}
@@ -182,17 +186,20 @@ func (d *Driver) Start(ctx context.Context, id string) (int, error) {
 // createProcess makes the shim and the namespaces, with the process held
 // before its first instruction.
 func (d *Driver) createProcess(ctx context.Context, rec containers.Container) error {
-	for _, label := range []string{labelStdout, labelStderr} {
-		if err := checkFIFO(rec.Labels[label]); err != nil {
+	stdout, stderr := bothOrNone(rec.Labels[labelStdout], rec.Labels[labelStderr])
+	for _, path := range []string{stdout, stderr} {
+		release, err := holdFIFO(path)
+		if err != nil {
 			return err
 		}
+		defer release()
 	}
 	mounts, err := d.snaps.Mounts(ctx, rec.SnapshotKey)
 	if err != nil {
 		return d.wrap("find root file system of container "+rec.ID, err)
 	}
 	_, err = d.tasks.Create(ctx, &tasks.CreateTaskRequest{
-		ContainerID: rec.ID, Rootfs: mount.ToProto(mounts), Stdout: rec.Labels[labelStdout], Stderr: rec.Labels[labelStderr],
+		ContainerID: rec.ID, Rootfs: mount.ToProto(mounts), Stdout: stdout, Stderr: stderr,
 	})
 	if errdefs.IsAlreadyExists(native(err)) {
 		return nil
@@ -200,20 +207,31 @@ func (d *Driver) createProcess(ctx context.Context, rec containers.Container) er
 	return d.startError("make process of container "+rec.ID, err)
 }
 
-// checkFIFO sees that the shim will find the log's FIFO: it would wait without
-// end for another kind of file's reader.
-func checkFIFO(path string) error {
-	if path == "" {
-		return nil
+// bothOrNone discards one stream where the other is wanted: the shim takes
+// no path for both, but not for one.
+func bothOrNone(stdout, stderr string) (string, string) {
+	if stdout != "" || stderr != "" {
+		return firstOf(stdout, os.DevNull), firstOf(stderr, os.DevNull)
 	}
-	info, err := os.Stat(path)
+	return "", ""
+}
+
+// holdFIFO opens both ends of a FIFO while the shim opens its own: without a
+// reader it would wait for one, and nothing may depend on the log process's
+// being there just now.
+func holdFIFO(path string) (release func(), err error) {
+	if path == "" || path == os.DevNull {
+		return func() {}, nil
+	}
+	f, err := os.OpenFile(path, os.O_RDWR|unix.O_NONBLOCK, 0)
 	if err != nil {
-		return fmt.Errorf("open the task's log: %w", err)
+		return nil, fmt.Errorf("open the task's log: %w", err)
 	}
-	if info.Mode().Type() != fs.ModeNamedPipe {
-		return invalid("the task's log %s is not a FIFO", path)
+	if info, err := f.Stat(); err != nil || info.Mode().Type() != fs.ModeNamedPipe {
+		_ = f.Close()
+		return nil, invalid("the task's log %s is not a FIFO", path)
 	}
-	return nil
+	return func() { _ = f.Close() }, nil
 }
 
 // startError tells apart a container that can never start.
