@@ -54,7 +54,7 @@ func (b Board) startEdged(boot string) error {
 		"--state-dir", filepath.Join(b.StateDir(), "edged"),
 		"--run-dir", b.RunDir(),
 		"--containerd", b.Containerd(),
-		"--cgroup-parent", b.cgroup() + "/tasks",
+		"--cgroup-parent", b.cgroup() + "/containers",
 	}, b.lab.cfg.Args...)
 	env := []string{"EDGE_BOOT_ID=" + boot}
 	if b.lab.cfg.FleetKey != "" {
