@@ -73,6 +73,9 @@ func TestTotalIsBounded(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
+	if err := b.client.Shutdown(b.context()); err != nil { // nothing is deleted while the test looks
+		t.Fatal(err)
+	}
 	var sum int64
 	err := filepath.WalkDir(b.dir, func(_ string, e os.DirEntry, err error) error {
 		if err == nil && !e.IsDir() {

@@ -62,10 +62,11 @@ type Driver struct {
 	ctx   context.Context // ends with Close; bounds work that several callers share
 	close context.CancelFunc
 
-	unpacks singleflight.Group
-	mu      sync.Mutex
-	images  map[string]*image    // by digest asked for
-	users   map[userKey]identity // what names mean in an image
+	unpacks  singleflight.Group
+	mu       sync.Mutex
+	images   map[string]*image    // by digest asked for
+	users    map[userKey]identity // what names mean in an image
+	removing map[string]int       // how many calls are removing the container
 
 	sweeping chan struct{} // one slot: whoever has it may look at swept
 	swept    bool
@@ -90,7 +91,7 @@ func New(cfg Config) (*Driver, error) {
 	d := &Driver{
 		cfg: cfg, log: cfg.Logger, client: c, tasks: c.TaskService(), snaps: c.SnapshotService(cfg.Snapshotter),
 		platform: platforms.Default(), cgroups: mountedCgroups(), maxFiles: openFiles(),
-		images: map[string]*image{}, users: map[userKey]identity{}, sweeping: make(chan struct{}, 1),
+		images: map[string]*image{}, users: map[userKey]identity{}, removing: map[string]int{}, sweeping: make(chan struct{}, 1),
 	}
 	d.ctx, d.close = context.WithCancel(context.Background())
 	return d, nil

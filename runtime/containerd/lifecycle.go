@@ -269,6 +269,7 @@ func neverStarts(err error) (cause string, ok bool) {
 // of them there are.
 func (d *Driver) Remove(ctx context.Context, id string) error {
 	const op = "remove container"
+	defer d.noteRemoving(id)()
 	if err := d.removeProcess(ctx, id); err != nil {
 		return err
 	}
@@ -279,6 +280,27 @@ func (d *Driver) Remove(ctx context.Context, id string) error {
 		return d.wrap("remove root file system of container "+id, err)
 	}
 	return nil
+}
+
+// noteRemoving marks a container as being removed until the returned function
+// is called.
+func (d *Driver) noteRemoving(id string) (done func()) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.removing[id]++
+	return func() {
+		d.mu.Lock()
+		defer d.mu.Unlock()
+		if d.removing[id]--; d.removing[id] == 0 {
+			delete(d.removing, id)
+		}
+	}
+}
+
+func (d *Driver) isRemoving(id string) bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.removing[id] > 0
 }
 
 func (d *Driver) removeProcess(ctx context.Context, id string) error {

@@ -3,6 +3,7 @@ package containerd
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"strconv"
 	"strings"
@@ -119,14 +120,16 @@ func (d *Driver) List(ctx context.Context) ([]runtime.Status, error) {
 	}
 	all := make([]runtime.Status, 0, len(records))
 	for _, rec := range records {
-		s := d.status(rec, processes[rec.ID])
-		if processes[rec.ID] == nil && s.State == runtime.Exited {
-			// It may have been started between the two lists.
-			p, err := d.process(ctx, "list container", rec.ID)
-			if err != nil {
+		p := processes[rec.ID]
+		s := d.status(rec, p)
+		if p == nil && s.State == runtime.Exited {
+			// It may have been started between the two lists, or be going.
+			_, s, err = d.find(ctx, "list container", rec.ID)
+			if errors.Is(err, runtime.ErrNotFound) {
+				continue
+			} else if err != nil {
 				return nil, err
 			}
-			s = d.status(rec, p)
 		}
 		all = append(all, s)
 	}

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/containerd/containerd/api/services/tasks/v1"
+	"github.com/containerd/containerd/v2/core/containers"
 	"github.com/moby/sys/signal"
 	"golang.org/x/sys/unix"
 
@@ -26,7 +27,7 @@ func (d *Driver) Wait(ctx context.Context, id string) (runtime.Exit, error) {
 	const op = "wait for container"
 	pause := waitAgainFirst
 	for seen := false; ; {
-		s, err := d.find(ctx, op, id)
+		rec, s, err := d.find(ctx, op, id)
 		switch {
 		case errors.Is(err, runtime.ErrUnavailable) && seen:
 		case err != nil:
@@ -37,9 +38,9 @@ func (d *Driver) Wait(ctx context.Context, id string) (runtime.Exit, error) {
 			return runtime.Exit{}, fmt.Errorf("%s %s: %w: it was not started", op, id, runtime.ErrNotRunning)
 		default:
 			seen = true
-			if _, err = d.tasks.Wait(ctx, &tasks.WaitRequest{ContainerID: id}); err == nil {
-				pause = waitAgainFirst
-				continue // the status has the rest
+			r, err := d.tasks.Wait(ctx, &tasks.WaitRequest{ContainerID: id})
+			if err == nil {
+				return *d.exit(rec, r.ExitStatus, r.ExitedAt.AsTime()), nil
 			}
 		}
 		select {
@@ -51,24 +52,35 @@ func (d *Driver) Wait(ctx context.Context, id string) (runtime.Exit, error) {
 	}
 }
 
-// find answers one container's status.
-func (d *Driver) find(ctx context.Context, op, id string) (runtime.Status, error) {
+// find answers one container's record and status. One that is being removed
+// and has no process any more is not found: its end is not unknown, but past.
+func (d *Driver) find(ctx context.Context, op, id string) (containers.Container, runtime.Status, error) {
 	rec, err := d.record(ctx, op, id)
 	if err != nil {
-		return runtime.Status{}, err
+		return rec, runtime.Status{}, err
 	}
 	p, err := d.process(ctx, op, id)
 	if err != nil {
-		return runtime.Status{}, err
+		return rec, runtime.Status{}, err
 	}
-	return d.status(rec, p), nil
+	if p == nil && d.isRemoving(id) {
+		return rec, runtime.Status{}, notFound(op, id)
+	}
+	if s := d.status(rec, p); p != nil || s.State != runtime.Exited {
+		return rec, s, nil
+	}
+	rec, err = d.record(ctx, op, id) // it may have been removed just now
+	if err != nil {
+		return rec, runtime.Status{}, err
+	}
+	return rec, d.status(rec, nil), nil
 }
 
 // Stop asks the process to end, and ends it when grace is over. If ctx ends
 // first the process is left to its grace.
 func (d *Driver) Stop(ctx context.Context, id, name string, grace time.Duration) error {
 	const op = "stop container"
-	rec, err := d.record(ctx, op, id)
+	rec, s, err := d.find(ctx, op, id)
 	if err != nil {
 		return err
 	}
@@ -77,9 +89,8 @@ func (d *Driver) Stop(ctx context.Context, id, name string, grace time.Duration)
 	if err != nil {
 		return invalid("stop signal %q: %v", name, err)
 	}
-	s, err := d.find(ctx, op, id)
-	if err != nil || s.State != runtime.Running {
-		return err
+	if s.State != runtime.Running {
+		return nil
 	}
 	if err := d.kill(ctx, id, sig); err != nil {
 		return err
