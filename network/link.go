@@ -56,8 +56,7 @@ func (l *Local) makeBridge() (netlink.Link, error) {
 	}
 	// A bridge without a MAC of its own takes its ports' lowest, and changes it
 	// under the tasks' feet as they come and go.
-	mac := net.HardwareAddr{0x02, 0x65, 0, 0, 0, 1} // locally administered; seen on this bridge only
-	bridge := &netlink.Bridge{LinkAttrs: netlink.LinkAttrs{Name: bridgeName, HardwareAddr: mac}}
+	bridge := &netlink.Bridge{LinkAttrs: netlink.LinkAttrs{Name: bridgeName, HardwareAddr: macOf(bridgeAddr(subnet))}}
 	if err := netlink.LinkAdd(bridge); err != nil {
 		return nil, err
 	}
@@ -135,7 +134,7 @@ func (l *Local) plug(task api.TaskID, nsPath string, addr netip.Addr) error {
 		return fmt.Errorf("enter namespace: %w", err)
 	}
 	defer inside.Close()
-	if err := l.ensurePair(task, inside, ns); err != nil {
+	if err := l.ensurePair(task, inside, ns, addr); err != nil {
 		return fmt.Errorf("link task to bridge: %w", err)
 	}
 	eth0, err := inside.LinkByName("eth0")
@@ -162,7 +161,7 @@ func (l *Local) plug(task api.TaskID, nsPath string, addr netip.Addr) error {
 }
 
 // ensurePair makes the veth pair between bridge and namespace.
-func (l *Local) ensurePair(task api.TaskID, inside *netlink.Handle, ns netns.NsHandle) error {
+func (l *Local) ensurePair(task api.TaskID, inside *netlink.Handle, ns netns.NsHandle, addr netip.Addr) error {
 	bridge, err := netlink.LinkByName(bridgeName)
 	if err != nil {
 		return err
@@ -179,7 +178,7 @@ func (l *Local) ensurePair(task api.TaskID, inside *netlink.Handle, ns netns.NsH
 	}
 	pair := &netlink.Veth{
 		LinkAttrs: netlink.LinkAttrs{Name: linkName(task), MasterIndex: bridge.Attrs().Index},
-		PeerName:  "eth0", PeerNamespace: netlink.NsFd(ns),
+		PeerName:  "eth0", PeerNamespace: netlink.NsFd(ns), PeerHardwareAddr: macOf(addr),
 	}
 	if err := netlink.LinkAdd(pair); err != nil {
 		return err
@@ -206,6 +205,14 @@ func unplug(task api.TaskID) error {
 
 // linkName fits the kernel's 15 characters; 11 of a task's ID are 56 random bits.
 func linkName(task api.TaskID) string { return "edge" + string(task[:min(11, len(task))]) }
+
+// macOf derives a MAC (locally administered) from an address of the bridge's
+// subnet: whoever remembers the one for a task's address is right for the next
+// task that has it.
+func macOf(addr netip.Addr) net.HardwareAddr {
+	ip := addr.As4()
+	return net.HardwareAddr{0x02, 0x65, ip[0], ip[1], ip[2], ip[3]}
+}
 
 func ipNet(addr netip.Addr, bits int) *net.IPNet {
 	return &net.IPNet{IP: addr.AsSlice(), Mask: net.CIDRMask(bits, addr.BitLen())}

@@ -148,6 +148,21 @@ func TestPublishedPortReachesTheTask(t *testing.T) {
 	if err != nil || strings.TrimSpace(string(out)) != "one" {
 		t.Errorf("a task that asks its own published port hears %q, %v", out, err)
 	}
+	// A task that takes over the address is reached at once, though the board
+	// remembers the one before.
+	if err := l.Detach(t.Context(), two.ID); err != nil {
+		t.Fatal(err)
+	}
+	two = webTask(tcp(30002, 80))
+	at, err := l.Attach(t.Context(), two)
+	if err != nil {
+		t.Fatal(err)
+	}
+	serve(t, at.NetNS, "two")
+	out, err = exec.Command("nsenter", "--net="+filepath.Join(l.taskDir(one.ID), nsFile), "timeout", "5", "busybox", "nc", "10.210.0.1", "30002").Output()
+	if err != nil || strings.TrimSpace(string(out)) != "two" {
+		t.Errorf("the successor at the same address answers %q, %v", out, err)
+	}
 	if err := l.Detach(t.Context(), one.ID); err != nil {
 		t.Fatal(err)
 	}
