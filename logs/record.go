@@ -93,11 +93,14 @@ func decodeRecord(b []byte) (r record, size int, err error) {
 	}, size, nil
 }
 
+// recordSize is the size of the record at the start of b.
+func recordSize(b []byte) int { return headerSize + int(binary.BigEndian.Uint16(b[2:])) }
+
 // wholeRecords counts the records of b, which holds nothing else, that lie
 // within its first n bytes, and answers where the last of them ends.
 func wholeRecords(b []byte, n int) (count, end int) {
 	for end+headerSize <= n {
-		next := end + headerSize + int(binary.BigEndian.Uint16(b[end+2:]))
+		next := end + recordSize(b[end:])
 		if next > n {
 			break
 		}

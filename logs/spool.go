@@ -152,33 +152,42 @@ func (s *spool) flush() (wrote, again bool, err error) {
 	return written > 0, true, err
 }
 
-// write appends the batch to the current file and answers how much of it, in
-// whole records, is there now.
-func (s *spool) write(batch []byte) (int, error) {
-	if err := s.open(int64(len(batch))); err != nil {
-		return 0, err
+// write appends the batch, to as many files as it takes, and answers how much
+// of it, in whole records, is there now.
+func (s *spool) write(batch []byte) (written int, err error) {
+	for written < len(batch) {
+		rest := batch[written:]
+		first := recordSize(rest)
+		if err := s.open(int64(first)); err != nil {
+			return written, err
+		}
+		_, end := wholeRecords(rest, int(min(int64(len(rest)), s.cfg.MaxFile-s.size)))
+		part := rest[:max(first, end)]
+		n, err := s.file.Write(part)
+		_, whole := wholeRecords(part, n)
+		written += whole
+		s.size += int64(whole)
+		if err != nil {
+			if n > 0 {
+				// Nothing is written behind a torn record: a new file comes next. Nor
+				// is it cut off, which a reader could take for what came in its place.
+				s.closeFile()
+			}
+			return written, err
+		}
 	}
-	n, err := s.file.Write(batch)
-	if err == nil {
-		s.size += int64(n)
-		return n, nil
-	}
-	_, whole := wholeRecords(batch, n)
-	if n > 0 {
-		// Nothing is written behind a torn record: a new file comes next. Nor is
-		// it cut off, which a reader could take for what came in its place.
-		s.closeFile()
-	}
-	return whole, err
+	return written, nil
 }
 
 // open makes the file that the next bytes go to the current one.
 func (s *spool) open(next int64) error {
-	if s.file != nil && (s.size == 0 || s.size+next <= s.cfg.MaxFile) {
-		return nil
-	}
 	if s.file == nil {
-		return s.resume()
+		if err := s.resume(); err != nil {
+			return err
+		}
+	}
+	if s.size == 0 || s.size+next <= s.cfg.MaxFile {
+		return nil
 	}
 	f, err := os.OpenFile(logFile(s.dir, s.number+1), os.O_CREATE|os.O_EXCL|os.O_WRONLY|os.O_APPEND, 0o600)
 	if err != nil {
