@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"strings"
+	"time"
 
 	"github.com/containerd/containerd/v2/client"
 	"github.com/containerd/containerd/v2/core/remotes"
@@ -46,12 +47,18 @@ func (s *Store) Pull(ctx context.Context, name string) (*api.Image, error) {
 	return image, nil
 }
 
+// resolveTimeout bounds the first question to a registry: a board without an
+// uplink would otherwise wait for its resolver's every try.
+const resolveTimeout = 10 * time.Second
+
 // resolve asks a registry what a full reference stands for now.
 func (s *Store) resolve(ctx context.Context, full string) (ocispec.Descriptor, remotes.Fetcher, error) {
 	resolver := docker.NewResolver(docker.ResolverOptions{
 		Hosts: docker.ConfigureDefaultRegistries(docker.WithPlainHTTP(docker.MatchLocalhost)),
 	})
-	name, root, err := resolver.Resolve(ctx, full)
+	asking, cancel := context.WithTimeout(ctx, resolveTimeout)
+	defer cancel()
+	name, root, err := resolver.Resolve(asking, full)
 	if errdefs.IsNotFound(err) {
 		return root, nil, api.Errorf(api.NotFound, "pull", "%s is not in its registry: check the name, or load it with `edgectl image load`", full)
 	}
