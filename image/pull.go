@@ -3,6 +3,7 @@ package image
 import (
 	"context"
 	"fmt"
+	"io"
 	"strings"
 	"time"
 
@@ -10,8 +11,10 @@ import (
 	"github.com/containerd/containerd/v2/core/remotes"
 	"github.com/containerd/containerd/v2/core/remotes/docker"
 	"github.com/containerd/errdefs"
+	"github.com/containerd/log"
 	"github.com/containerd/platforms"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+	"github.com/sirupsen/logrus"
 
 	"github.com/edgeswarm/edgeswarm/api"
 )
@@ -47,6 +50,13 @@ func (s *Store) Pull(ctx context.Context, name string) (*api.Image, error) {
 	return image, nil
 }
 
+// quiet keeps containerd's library from logging what it also returns.
+var quiet = func() *log.Entry {
+	l := logrus.New()
+	l.SetOutput(io.Discard)
+	return logrus.NewEntry(l)
+}()
+
 // resolveTimeout bounds the first question to a registry: a board without an
 // uplink would otherwise wait for its resolver's every try.
 const resolveTimeout = 10 * time.Second
@@ -56,14 +66,14 @@ func (s *Store) resolve(ctx context.Context, full string) (ocispec.Descriptor, r
 	resolver := docker.NewResolver(docker.ResolverOptions{
 		Hosts: docker.ConfigureDefaultRegistries(docker.WithPlainHTTP(docker.MatchLocalhost)),
 	})
-	asking, cancel := context.WithTimeout(ctx, resolveTimeout)
+	asking, cancel := context.WithTimeout(log.WithLogger(ctx, quiet), resolveTimeout)
 	defer cancel()
 	name, root, err := resolver.Resolve(asking, full)
 	if errdefs.IsNotFound(err) {
-		return root, nil, api.Errorf(api.NotFound, "pull", "%s is not in its registry: check the name, or load it with `edgectl image load`", full)
+		return root, nil, api.Errorf(api.NotFound, "pull", "%s is not in its registry: check the name", full)
 	}
 	if err != nil {
-		return root, nil, api.Errorf(api.Unavailable, "pull", "the registry of %s can't be asked (%w): check the uplink, or load the image with `edgectl image load`", full, err)
+		return root, nil, api.Errorf(api.Unavailable, "pull", "the registry of %s can't be asked (%w): check the uplink", full, err)
 	}
 	fetcher, err := resolver.Fetcher(ctx, name)
 	if err != nil {

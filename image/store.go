@@ -13,6 +13,7 @@ import (
 	"github.com/containerd/containerd/v2/core/images"
 	"github.com/containerd/containerd/v2/core/leases"
 	"github.com/containerd/errdefs"
+	"github.com/containerd/log"
 	"github.com/containerd/platforms"
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
@@ -162,7 +163,7 @@ func (s *Store) leased(ctx context.Context, work func(context.Context, *client.C
 	if err != nil {
 		return fmt.Errorf("take lease: %w", err)
 	}
-	err = work(ctx, c)
+	err = work(log.WithLogger(ctx, quiet), c)
 	ending, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
 	defer cancel()
 	if doneErr := done(ending); doneErr != nil {
