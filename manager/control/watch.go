@@ -29,6 +29,7 @@ func (s *Server) watchService(ctx context.Context, r *api.GetServiceRequest, str
 	defer pace.Stop()
 	var sent *api.ServiceProgress
 	for {
+		planned := s.cfg.Planned() // before the look: what is planned after it would be missed
 		next := s.progress(s.cfg.Store.View(), service.ID)
 		if sent == nil || !sameProgress(sent, next) {
 			if err := stream.Send(next); err != nil {
@@ -40,7 +41,7 @@ func (s *Server) watchService(ctx context.Context, r *api.GetServiceRequest, str
 			return nil
 		}
 		// That the planners are done with a view is no news of its own.
-		poll := s.cfg.Planned() < next.Service.Meta.Version.Index
+		poll := planned < next.Service.Meta.Version.Index
 		if err := news(ctx, stored, heard, poll); err != nil {
 			return err
 		}
@@ -95,7 +96,7 @@ func (s *Server) converged(v *store.View, service *api.Service) bool {
 		if !task.Live() {
 			continue
 		}
-		if task.SpecVersion != service.SpecVersion || task.DesiredState != api.TaskRunning || !s.running(v, task) {
+		if !service.Current(task) || task.DesiredState != api.TaskRunning || !s.running(v, task) {
 			return false
 		}
 		current++

@@ -115,6 +115,45 @@ func TestConvergedWaitsForThePlanners(t *testing.T) {
 	})
 }
 
+// That the planners are done with the latest change makes no noise: a watcher
+// that looked a moment too early still learns of it.
+func TestWatchSeesThePlannersFinishWhileItSends(t *testing.T) {
+	inBubble(t, func(t *testing.T, b *bench) {
+		s := b.create(t, "web")
+		b.Put(t, b.task("t1", s, 1), b.task("t2", s, 2))
+		b.live.say("t1", api.TaskRunning)
+		b.live.say("t2", api.TaskRunning)
+		b.planned.Store(b.View().Index)
+		ctx, cancel := context.WithTimeout(b.ctx, time.Minute)
+		defer cancel()
+		w := &watcher{ctx: ctx, out: make(chan *api.ServiceProgress)}
+		ended := make(chan error, 1)
+		go func() { ended <- b.server.WatchService(&api.GetServiceRequest{Service: "web"}, w) }()
+		if first := <-w.out; !first.Converged {
+			t.Fatalf("at first %+v", first)
+		}
+		time.Sleep(10 * watchPace) // all earlier news is read
+		b.Change(t, func(tx *store.Tx) {
+			next := *tx.Service(s.ID)
+			next.Spec.Labels = map[string]string{"a": "b"}
+			tx.Put(&next)
+		})
+		synctest.Wait() // it is about to send what it saw
+		b.planned.Store(b.View().Index)
+		if early := <-w.out; early.Converged {
+			t.Fatal("converged before the planners were done")
+		}
+		select {
+		case next := <-w.out:
+			if !next.Converged {
+				t.Errorf("at last %+v", next)
+			}
+		case <-ended:
+			t.Error("never told that the service converged")
+		}
+	})
+}
+
 func TestTasksAreListedWithWhatIsKnown(t *testing.T) {
 	inBubble(t, func(t *testing.T, b *bench) {
 		s := b.create(t, "web")
