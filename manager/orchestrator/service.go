@@ -1,7 +1,6 @@
 package orchestrator
 
 import (
-	"bytes"
 	"slices"
 
 	"github.com/edgeswarm/edgeswarm/api"
@@ -177,34 +176,8 @@ func (p *pass) forget() {
 func (p *pass) outdated(t *api.Task) bool {
 	same, known := p.bySpec[t.SpecVersion]
 	if !known {
-		same = equal(makeup(t.Spec), makeup(p.s.Spec.TaskTemplate)) && samePorts(t.Ports, p.s.Spec.EndpointSpec)
+		same = p.s.Current(t)
 		p.bySpec[t.SpecVersion] = same
 	}
 	return !same
-}
-
-func makeup(t api.TaskSpec) api.TaskSpec {
-	t.Placement = nil
-	return t
-}
-
-func equal(a, b any) bool {
-	rawA, errA := api.Encode(a)
-	rawB, errB := api.Encode(b)
-	return errA == nil && errB == nil && bytes.Equal(rawA, rawB)
-}
-
-// samePorts reports whether a task's ports are what the spec publishes, where
-// the scheduler's choice stands for a 0.
-func samePorts(ports []api.PortConfig, spec *api.EndpointSpec) bool {
-	var want []api.PortConfig
-	if spec != nil {
-		want = spec.Ports
-	}
-	return slices.EqualFunc(ports, want, func(have, want api.PortConfig) bool {
-		if want.PublishedPort == 0 {
-			have.PublishedPort = 0
-		}
-		return have == want
-	})
 }

@@ -12,14 +12,19 @@ import (
 
 func service(replicas uint64, index, specVersion uint64) *api.Service {
 	s := &api.Service{ID: "svc", Meta: api.Meta{Version: api.Version{Index: index}}, SpecVersion: specVersion}
-	s.Spec.Name = "web"
+	s.Spec.Name, s.Spec.TaskTemplate = "web", made(specVersion)
 	s.Spec.Mode.Replicated = &api.ReplicatedService{Replicas: &replicas}
 	return s
 }
 
+// made is what each version of the spec makes tasks of.
+func made(specVersion uint64) api.TaskSpec {
+	return api.TaskSpec{ContainerSpec: api.ContainerSpec{Image: fmt.Sprintf("web:%d", specVersion)}}
+}
+
 func task(slot int, spec uint64, state api.TaskState) *api.Task {
 	return &api.Task{
-		ID: api.TaskID(fmt.Sprintf("t%d.%d", slot, spec)), ServiceName: "web", Slot: slot, SpecVersion: spec, NodeID: "n1",
+		ID: api.TaskID(fmt.Sprintf("t%d.%d", slot, spec)), ServiceName: "web", Slot: slot, Spec: made(spec), SpecVersion: spec, NodeID: "n1",
 		DesiredState: api.TaskRunning, Status: api.TaskStatus{State: state, Attempt: 1},
 	}
 }

@@ -38,9 +38,8 @@ func Look(p *api.ServiceProgress) View {
 	if global {
 		v.Total = len(slots)
 	}
-	target := targetOf(p.Service)
 	for _, key := range slices.SortedFunc(maps.Keys(slots), slotKey.compare) {
-		v.Steps = append(v.Steps, step(p, slots[key], target))
+		v.Steps = append(v.Steps, step(p, slots[key]))
 	}
 	for !global && len(v.Steps) < v.Total { // slots that have no task yet
 		v.Steps = append(v.Steps, Step{State: api.TaskNew})
@@ -58,14 +57,6 @@ func Look(p *api.ServiceProgress) View {
 		}
 	}
 	return v
-}
-
-// targetOf is the spec version that the service's tasks are on the way to.
-func targetOf(s *api.Service) uint64 {
-	if r := s.Rollout; r != nil && (r.State == api.UpdateUpdating || r.State == api.UpdateRollbackStarted) {
-		return r.Target
-	}
-	return s.SpecVersion
 }
 
 // slotKey is a slot of a replicated service, or a node of a global one.
@@ -103,7 +94,7 @@ func older(a, b *api.Task) bool {
 	return cmp.Or(cmp.Compare(a.SpecVersion, b.SpecVersion), a.CreatedAt.Compare(b.CreatedAt), cmp.Compare(a.ID, b.ID)) < 0
 }
 
-func step(p *api.ServiceProgress, t *api.Task, target uint64) Step {
+func step(p *api.ServiceProgress, t *api.Task) Step {
 	s := Step{Name: t.ServiceName + "." + strconv.Itoa(t.Slot), Task: t.ID, Node: p.Nodes[t.NodeID]}
 	if s.Node == "" {
 		s.Node = api.ShortID(t.NodeID)
@@ -111,7 +102,7 @@ func step(p *api.ServiceProgress, t *api.Task, target uint64) Step {
 	if t.Slot == 0 {
 		s.Key, s.Name = s.Node, t.ServiceName+"."+s.Node
 	}
-	if t.SpecVersion != target {
+	if !p.Service.Current(t) {
 		return s
 	}
 	s.State, s.Try, s.Err = t.Status.State, t.Status.Attempt, t.Status.Err

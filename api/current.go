@@ -1,0 +1,41 @@
+package api
+
+import (
+	"bytes"
+	"slices"
+)
+
+// Current reports whether a task is made of what the service's spec says now,
+// whichever version it was made from: an update that was taken back leaves such
+// tasks, and so does one that changes only where tasks may run, which is judged
+// by the spec of the moment for every task.
+func (s *Service) Current(t *Task) bool {
+	return t.SpecVersion == s.SpecVersion ||
+		sameEncoding(makeup(t.Spec), makeup(s.Spec.TaskTemplate)) && samePorts(t.Ports, s.Spec.EndpointSpec)
+}
+
+func makeup(t TaskSpec) TaskSpec {
+	t.Placement = nil
+	return t
+}
+
+func sameEncoding(a, b any) bool {
+	rawA, errA := Encode(a)
+	rawB, errB := Encode(b)
+	return errA == nil && errB == nil && bytes.Equal(rawA, rawB)
+}
+
+// samePorts reports whether a task's ports are what the spec publishes, where
+// the scheduler's choice stands for a 0.
+func samePorts(ports []PortConfig, spec *EndpointSpec) bool {
+	var want []PortConfig
+	if spec != nil {
+		want = spec.Ports
+	}
+	return slices.EqualFunc(ports, want, func(have, want PortConfig) bool {
+		if want.PublishedPort == 0 {
+			have.PublishedPort = 0
+		}
+		return have == want
+	})
+}
