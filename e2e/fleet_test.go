@@ -1,0 +1,329 @@
+package e2e
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/edgeswarm/edgeswarm/identity"
+	"github.com/edgeswarm/edgeswarm/internal/host"
+	"github.com/edgeswarm/edgeswarm/internal/lab"
+)
+
+// Time limits, wide enough for a machine that does much else. What must be
+// fast is measured by benchmarks.
+const (
+	soon    = 30 * time.Second // what needs no agreement and no time-out
+	patient = 90 * time.Second // what waits for a board to be given up, or to be back
+)
+
+// fleet is a lab's boards, with the means to ask them as a person would.
+type fleet struct {
+	t   *testing.T
+	lab *lab.Lab
+	n   int
+}
+
+var labs atomic.Int32
+
+// newFleet powers on boards that hold one fresh fleet key, or with key false
+// nothing. They are taken away when the test ends.
+func newFleet(t *testing.T, boards int, key bool) *fleet {
+	t.Helper()
+	cfg := lab.Config{Name: fmt.Sprintf("%s%d%c", labPrefix, os.Getpid(), 'a'+labs.Add(1)-1), Bin: bin}
+	if key {
+		cfg.FleetKey = identity.GenerateFleetKey().Reveal()
+	}
+	l, err := lab.New(cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	f := &fleet{t: t, lab: l, n: boards}
+	t.Cleanup(func() {
+		if t.Failed() {
+			f.printLogs()
+		}
+		if err := l.Down(context.Background()); err != nil {
+			t.Errorf("take the lab down: %v", err)
+		}
+	})
+	if err := l.Up(t.Context(), boards); err != nil {
+		t.Fatal(err)
+	}
+	return f
+}
+
+// formed is newFleet once its boards are one fleet, with three voters where
+// there are three boards.
+func formed(t *testing.T, boards int) *fleet {
+	t.Helper()
+	f := newFleet(t, boards, true)
+	f.whole(boards)
+	return f
+}
+
+// printLogs prints the end of what each board's edged wrote.
+func (f *fleet) printLogs() {
+	for i := 1; i <= f.n; i++ {
+		raw, err := os.ReadFile(f.board(i).LogFile("edged"))
+		if err != nil {
+			f.t.Logf("board%d has no log: %v", i, err)
+			continue
+		}
+		lines := strings.Split(strings.TrimSpace(string(raw)), "\n")
+		f.t.Logf("edged of board%d:\n%s", i, strings.Join(lines[max(0, len(lines)-120):], "\n"))
+	}
+}
+
+func (f *fleet) board(i int) lab.Board { return f.lab.Board(i) }
+
+// said is what a run of edgectl came to.
+type said struct {
+	out, err string
+	code     int
+}
+
+// try runs edgectl on a board.
+func (f *fleet) try(board int, args ...string) said { return f.feed(board, nil, args...) }
+
+// feed runs edgectl on a board with standard input.
+func (f *fleet) feed(board int, stdin []byte, args ...string) said {
+	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
+	defer cancel()
+	var out, errOut bytes.Buffer
+	cmd := exec.CommandContext(ctx, filepath.Join(bin, "edgectl"), append([]string{"--host", "unix://" + f.board(board).Socket()}, args...)...)
+	cmd.Stdin, cmd.Stdout, cmd.Stderr = bytes.NewReader(stdin), &out, &errOut
+	err := cmd.Run()
+	var exit *exec.ExitError
+	if err != nil && !errors.As(err, &exit) {
+		return said{err: err.Error(), code: -1}
+	}
+	return said{out.String(), errOut.String(), cmd.ProcessState.ExitCode()}
+}
+
+// must runs edgectl on a board and returns what it printed; a failure ends the test.
+func (f *fleet) must(board int, args ...string) string {
+	f.t.Helper()
+	s := f.try(board, args...)
+	if s.code != 0 {
+		f.t.Fatalf("board%d: edgectl %s: exit %d: %s%s", board, strings.Join(args, " "), s.code, s.out, s.err)
+	}
+	return s.out
+}
+
+// until polls until ok, and ends the test with the last reason if it never is.
+func (f *fleet) until(what string, limit time.Duration, ok func() error) {
+	f.t.Helper()
+	deadline := time.Now().Add(limit)
+	tick := time.NewTicker(100 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		err := ok()
+		if err == nil {
+			return
+		}
+		if time.Now().After(deadline) {
+			f.t.Fatalf("%s: not within %v: %v", what, limit, err)
+		}
+		<-tick.C
+	}
+}
+
+// do fails the test if something that the lab did went wrong.
+func (f *fleet) do(err error) {
+	f.t.Helper()
+	if err != nil {
+		f.t.Fatal(err)
+	}
+}
+
+// nodeRow is a line of `node ls`.
+type nodeRow struct {
+	ID, Hostname, Status, Availability, ManagerStatus, Message, Role string
+
+	Voter bool
+}
+
+// taskRow is a line of `service ps` and `node ps`.
+type taskRow struct {
+	ID, Name, Image, Node, DesiredState, CurrentState, Error, Ports string
+
+	Attempt int
+	History bool
+}
+
+// state is the first word of CurrentState; the rest says since when.
+func (r taskRow) state() string {
+	word, _, _ := strings.Cut(r.CurrentState, " ")
+	return strings.ToLower(word)
+}
+
+// serviceRow is a line of `service ls`.
+type serviceRow struct{ ID, Name, Mode, Replicas, Image, Ports string }
+
+// rows asks a board for a list.
+func rows[R any](f *fleet, board int, args ...string) ([]R, error) {
+	s := f.try(board, append(args, "--no-trunc", "--format", "json")...)
+	if s.code != 0 {
+		return nil, fmt.Errorf("board%d: edgectl %s: exit %d: %s", board, strings.Join(args, " "), s.code, s.err)
+	}
+	var list []R
+	for line := range strings.Lines(s.out) {
+		var r R
+		if err := json.Unmarshal([]byte(line), &r); err != nil {
+			return nil, fmt.Errorf("edgectl %s printed %q: %w", strings.Join(args, " "), line, err)
+		}
+		list = append(list, r)
+	}
+	return list, nil
+}
+
+// nodes is `node ls` by hostname.
+func (f *fleet) nodes(board int) (map[string]nodeRow, error) {
+	list, err := rows[nodeRow](f, board, "node", "ls")
+	byName := map[string]nodeRow{}
+	for _, r := range list {
+		byName[r.Hostname] = r
+	}
+	return byName, err
+}
+
+// tasks is `service ps`.
+func (f *fleet) tasks(board int, service string) ([]taskRow, error) {
+	return rows[taskRow](f, board, "service", "ps", service)
+}
+
+// whole waits until a fleet of so many boards is ready, and has all the voters
+// that it should have.
+func (f *fleet) whole(boards int) {
+	f.t.Helper()
+	voters := 1
+	if boards >= 3 {
+		voters = 3
+	}
+	for i := 1; i <= boards; i++ {
+		f.until(fmt.Sprintf("board%d sees %d nodes, %d voters", i, boards, voters), patient, func() error {
+			nodes, err := f.nodes(i)
+			if err != nil {
+				return err
+			}
+			ready, votes, leaders := 0, 0, 0
+			for _, n := range nodes {
+				if n.Status == "Ready" {
+					ready++
+				}
+				if n.ManagerStatus == "Leader" {
+					leaders++
+				}
+				if n.Voter && (n.ManagerStatus == "Leader" || n.ManagerStatus == "Reachable") {
+					votes++
+				}
+			}
+			if len(nodes) != boards || ready != boards || votes != voters || leaders != 1 {
+				return fmt.Errorf("node ls: %+v", nodes)
+			}
+			return nil
+		})
+	}
+}
+
+// leader is the index of the leading board, as a board sees it.
+func (f *fleet) leader(asked int) int {
+	f.t.Helper()
+	lead := 0
+	f.until("a leader", soon, func() error {
+		nodes, err := f.nodes(asked)
+		for name, n := range nodes {
+			if n.ManagerStatus == "Leader" {
+				lead = index(name)
+				return nil
+			}
+		}
+		return errors.Join(err, fmt.Errorf("none leads: %+v", nodes))
+	})
+	return lead
+}
+
+// index is a board's, from its hostname.
+func index(hostname string) int {
+	i, _ := strconv.Atoi(strings.TrimPrefix(hostname, "board"))
+	return i
+}
+
+// other is the first board that is none of those.
+func (f *fleet) other(not ...int) int {
+	for i := 1; ; i++ {
+		if !slices.Contains(not, i) {
+			return i
+		}
+	}
+}
+
+// load puts the images web:VERSION into the fleet.
+func (f *fleet) load(board int, versions ...string) {
+	f.t.Helper()
+	for _, v := range versions {
+		s := f.feed(board, webImage(f.t, v), "image", "load", "--quiet")
+		if s.code != 0 {
+			f.t.Fatalf("load web:%s: %s", v, s.err)
+		}
+	}
+}
+
+// webImage is the archive of web:VERSION.
+func webImage(t *testing.T, version string) []byte {
+	t.Helper()
+	var archive bytes.Buffer
+	if err := lab.WebImage(&archive, bin, version, host.Platform().Architecture); err != nil {
+		t.Fatal(err)
+	}
+	return archive.Bytes()
+}
+
+// runs waits until exactly n tasks of a service run, by the fleet's word, and
+// returns them.
+func (f *fleet) runs(asked int, service string, n int) []taskRow {
+	f.t.Helper()
+	var running []taskRow
+	f.until(fmt.Sprintf("%s runs %d tasks", service, n), patient, func() error {
+		tasks, err := f.tasks(asked, service)
+		if err != nil {
+			return err
+		}
+		running = nil
+		settled := true
+		for _, r := range tasks {
+			switch {
+			case r.state() == "running" && r.DesiredState == "Running":
+				running = append(running, r)
+			case r.DesiredState == "Running":
+				settled = false
+			}
+		}
+		if len(running) != n || !settled {
+			return fmt.Errorf("%d run: %s", len(running), table(tasks))
+		}
+		return nil
+	})
+	return running
+}
+
+// table is tasks, one a line, for messages.
+func table(tasks []taskRow) string {
+	var b strings.Builder
+	for _, r := range tasks {
+		fmt.Fprintf(&b, "\n  %s %s on %s: wanted %s, is %s, attempt %d %s", r.ID, r.Name, r.Node, r.DesiredState, r.CurrentState, r.Attempt, r.Error)
+	}
+	return b.String()
+}
