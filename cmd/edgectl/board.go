@@ -94,22 +94,22 @@ const joinWait = 30 * time.Second
 func newJoin(c *cli) *cobra.Command {
 	var req api.JoinRequest
 	cmd := &cobra.Command{
-		Use:   "join [OPTIONS] --token TOKEN HOST[:PORT]...",
+		Use:   "join [OPTIONS] [HOST[:PORT]...]",
 		Short: "Let this board enter a fleet",
 		Long: `Let this board enter a fleet, by a token that edgectl join-token prints on a
-board of that fleet. HOST is any of its boards; the port is 2377 unless given.`,
-		Example: `  edgectl join --token EDGETKN-1-… 192.168.1.10`,
-		Args:    needArgs(1, -1),
+board of that fleet, or without one by the fleet key on this board's card: a
+board with a key enters by itself, but not after it has left or was removed.
+HOST is any board of the fleet, the port 2377 unless given; without any, the
+boards on this network are asked.`,
+		Example: `  edgectl join --token EDGETKN-1-… 192.168.1.10
+  edgectl join`,
 		RunE: func(cmd *cobra.Command, args []string) error {
-			if req.Token == "" {
-				return usageErrorf("join needs --token: print one with edgectl join-token worker on a board of the fleet")
-			}
 			req.Addrs = args
 			return c.with(func(ctx context.Context, node *client.Client, _ []string) error { return c.join(ctx, node, &req) })(cmd, args)
 		},
 	}
 	fs := cmd.Flags()
-	fs.StringVar(&req.Token, "token", "", "token of the fleet")
+	fs.StringVar(&req.Token, "token", "", "token of the fleet (default: the fleet key on the board's card)")
 	fs.StringVar(&req.AdvertiseAddr, "advertise-addr", "", "address at which others reach this board, as HOST or HOST:PORT (default: found by itself)")
 	return cmd
 }

@@ -40,7 +40,7 @@ network port of a node answers only to members of its fleet.`,
 	root.SetErr(c.err)
 	root.SetFlagErrorFunc(flagError)
 	root.AddCommand(
-		newInit(c), newJoin(c), newJoinToken(c), newLeave(c), newFleetKey(c),
+		newInit(c), newUpdate(c), newJoin(c), newJoinToken(c), newLeave(c), newFleetKey(c),
 		newInfo(c), newStatus(c), newVersion(c), newDialStdio(c),
 		newNode(c), newService(c), newTask(c), newImage(c),
 	)
