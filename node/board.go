@@ -4,8 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net/netip"
-	"path/filepath"
 	"sync/atomic"
 	"time"
 
@@ -13,35 +11,26 @@ import (
 
 	"github.com/edgeswarm/edgeswarm/admission"
 	"github.com/edgeswarm/edgeswarm/api"
-	"github.com/edgeswarm/edgeswarm/discovery"
-	"github.com/edgeswarm/edgeswarm/discovery/mdns"
 	"github.com/edgeswarm/edgeswarm/identity"
-	"github.com/edgeswarm/edgeswarm/image"
-	"github.com/edgeswarm/edgeswarm/internal/host"
-	"github.com/edgeswarm/edgeswarm/logs"
-	"github.com/edgeswarm/edgeswarm/network"
-	"github.com/edgeswarm/edgeswarm/runtime/containerd"
 	"github.com/edgeswarm/edgeswarm/transport"
 	"github.com/edgeswarm/edgeswarm/transport/quic"
+	"github.com/edgeswarm/edgeswarm/transport/rpc"
 )
 
-// board is what lasts for as long as edged runs, through all memberships.
-type board struct {
+// Board is what lasts for as long as edged runs, through all memberships.
+type Board struct {
 	cfg     Config
+	parts   Parts
 	started time.Time
+	self    api.NodeDescription // but for the runtime, which the agent knows
 
 	dir      *stateDir
 	clock    *clock
 	keeper   *identity.Keeper
 	memory   *admission.Memory
 	endpoint transport.Endpoint
-	finder   discovery.Finder
-	driver   *containerd.Driver
-	images   *image.Store
-	network  *network.Local
-	logs     *logs.Client
+	images   Images
 
-	self        api.NodeDescription
 	readdressed chan struct{} // 1 slot: this board's addresses changed
 	intents     chan intent   // what the operator asks for at the local socket
 	member      atomic.Pointer[membership]
@@ -50,117 +39,84 @@ type board struct {
 	advertised  atomic.Pointer[string]  // host[:port]; "" is every address
 }
 
-// Run is a board's life: it works until ctx ends, and returns an error only if
-// it can't go on. Tasks outlive it.
-func Run(ctx context.Context, cfg Config) error {
+// New makes a board of the parts given, on the state in cfg.StateDir. It takes
+// over Packets and Local, also when it errs. Run must follow, once.
+func New(cfg Config, parts Parts) (*Board, error) {
 	cfg, err := cfg.withDefaults()
 	if err != nil {
-		return err
+		return nil, errors.Join(err, parts.Packets.Close(), parts.Local.Close())
 	}
-	b, err := open(cfg)
+	dir, err := openStateDir(cfg.StateDir)
 	if err != nil {
-		return err
+		return nil, errors.Join(err, parts.Packets.Close(), parts.Local.Close())
 	}
-	cfg.Logger.Info("edged runs", "version", cfg.Version, "node", b.keeper.Node(), "name", cfg.Name, "socket", cfg.Socket())
-	return errors.Join(b.run(ctx), b.close())
+	return newBoard(cfg, dir, parts)
 }
 
-// open makes the lasting parts, in an order in which each finds what it needs.
-func open(cfg Config) (b *board, err error) {
-	b = &board{cfg: cfg, started: time.Now(), readdressed: make(chan struct{}, 1), intents: make(chan intent)}
+// newBoard opens what is kept of the board, in an order in which each room
+// finds what it needs. It takes over the state directory as well.
+func newBoard(cfg Config, dir *stateDir, parts Parts) (b *Board, err error) {
+	b = &Board{
+		cfg: cfg, parts: parts, dir: dir, readdressed: make(chan struct{}, 1), intents: make(chan intent),
+		self: api.NodeDescription{
+			Hostname: cfg.Name, Platform: parts.Platform, Resources: parts.Resources,
+			Engine: api.EngineDescription{EngineVersion: cfg.Version}, BootID: cfg.BootID,
+		},
+	}
 	defer func() {
 		if err != nil {
-			err = errors.Join(err, b.close())
+			err = errors.Join(err, parts.Packets.Close(), parts.Local.Close(), dir.Close())
 		}
 	}()
-	if err := prepareRunDir(cfg.RunDir); err != nil {
-		return b, err
-	}
-	if b.dir, err = openStateDir(cfg.StateDir); err != nil {
-		return b, err
-	}
 	if err := b.loadAdvertised(); err != nil {
-		return b, err
+		return nil, err
 	}
-	if b.clock, err = openClock(cfg.StateDir, cfg.BuildTime); err != nil {
-		return b, err
+	if b.clock, err = openClock(cfg.StateDir, cfg.BuildTime, parts.Wall); err != nil {
+		return nil, err
 	}
-	if b.self, err = describe(cfg); err != nil {
-		return b, err
-	}
+	b.started = b.clock.Now()
 	if b.keeper, err = identity.Open(identity.Config{Dir: b.dir.room("identity"), Now: b.clock.Now}); err != nil {
-		return b, err
+		return nil, err
 	}
 	if b.memory, err = admission.OpenMemory(b.dir.room("membership")); err != nil {
-		return b, err
+		return nil, err
 	}
-	if b.endpoint, err = b.listen(); err != nil {
-		return b, err
-	}
-	b.finder = mdns.New(mdns.Config{Log: cfg.Logger.With("room", "discovery")})
-	b.driver, err = containerd.New(containerd.Config{
-		Socket: cfg.Containerd, Namespace: cfg.Namespace, CgroupRoot: cfg.CgroupParent, RunDir: cfg.RunDir, Logger: cfg.Logger.With("room", "runtime"),
+	b.endpoint, err = quic.New(quic.Config{
+		PacketConn: parts.Packets, Identity: b.keeper, Admit: b.admit, Logger: cfg.Logger.With("room", "transport"),
 	})
-	if err != nil {
-		return b, err
-	}
-	b.images = image.New(image.Config{
-		Client: b.driver.Client(), Socket: cfg.Containerd, Platform: host.Platform(), Platforms: b.platforms,
-		Dial: b.dialBlob, Neighbours: b.neighbours, Logger: cfg.Logger.With("room", "image"),
-	})
-	pool, err := netip.ParsePrefix(cfg.TaskSubnets)
-	if err != nil {
-		return b, err
-	}
-	b.network = network.New(network.Config{Dir: filepath.Join(cfg.RunDir, "tasks"), Pool: pool, Logger: cfg.Logger.With("room", "network")})
-	b.logs = newLogs(cfg, b.dir)
-	return b, nil
-}
-
-func (b *board) listen() (transport.Endpoint, error) {
-	conn, err := quic.Listen(b.cfg.Listen)
 	if err != nil {
 		return nil, err
 	}
-	return quic.New(quic.Config{PacketConn: conn, Identity: b.keeper, Admit: b.admit, Logger: b.cfg.Logger.With("room", "transport")})
+	b.images = parts.Images(neighbourhood{b})
+	return b, nil
 }
 
 // admit asks the membership's trust; without one, only joiners may come.
-func (b *board) admit(peer transport.Peer, p transport.Protocol) error {
+func (b *Board) admit(peer transport.Peer, p transport.Protocol) error {
 	m := b.member.Load()
 	if m == nil {
 		if p == transport.Join {
 			return nil
 		}
-		return errRemoved
+		return errNoMember
 	}
 	return m.trust.Admit(peer, p)
 }
 
-func (b *board) close() error {
-	var errs []error
-	if b.endpoint != nil {
-		errs = append(errs, b.endpoint.Close())
-	}
-	if b.driver != nil {
-		errs = append(errs, b.driver.Close())
-	}
-	if b.clock != nil {
-		errs = append(errs, b.clock.Save())
-	}
-	if b.dir != nil {
-		errs = append(errs, b.dir.Close())
-	}
-	return errors.Join(errs...)
+// Run is the board's life: it works until ctx ends, and returns an error only
+// if it can't go on. Tasks outlive it.
+func (b *Board) Run(ctx context.Context) error {
+	return errors.Join(b.run(ctx), b.endpoint.Close(), b.clock.Save(), b.dir.Close())
 }
 
-func (b *board) run(ctx context.Context) error {
+func (b *Board) run(ctx context.Context) error {
 	door := admission.NewDoor(admission.DoorConfig{
 		Identity: b.keeper, Endpoint: b.endpoint, Fleet: gatekeeper{b}, Seeker: b.seeking.Load, Now: b.clock.Now, Log: b.cfg.Logger.With("room", "admission"),
 	})
 	g, ctx := errgroup.WithContext(ctx)
 	for name, part := range map[string]func(context.Context) error{
-		"local socket": b.serveLocal, "discovery": b.finder.Run, "door": door.Run, "logs": b.logs.Run, "addresses": b.watchAddrs, "life": b.live,
+		"local socket": b.serveLocal, "discovery": b.parts.Finder.Run, "door": door.Run, "logs": b.parts.Logs.Run,
+		"addresses": b.watchAddrs, "life": b.live,
 	} {
 		g.Go(func() error {
 			if err := part(ctx); err != nil && !errors.Is(err, context.Canceled) {
@@ -172,8 +128,23 @@ func (b *board) run(ctx context.Context) error {
 	return g.Wait()
 }
 
+// serveLocal answers edgectl.
+func (b *Board) serveLocal(ctx context.Context) error {
+	server := rpc.NewServer()
+	server.RegisterService(ptr(api.RelayDesc(api.ControlDesc, b.routeControl)), nil)
+	server.RegisterService(&api.BoardDesc, boardServer{b})
+	return rpc.Serve(ctx, server, rpc.Local(b.parts.Local))
+}
+
+func (b *Board) routeControl(ctx context.Context, method string) (api.Target, error) {
+	if m := b.member.Load(); m != nil {
+		return m.routeControl(ctx, method)
+	}
+	return api.Target{}, errNoFleet("")
+}
+
 // live goes from membership to membership.
-func (b *board) live(ctx context.Context) error {
+func (b *Board) live(ctx context.Context) error {
 	for {
 		var known []api.Peer
 		if b.keeper.Fleet() == "" {
@@ -196,11 +167,13 @@ func (b *board) live(ctx context.Context) error {
 	}
 }
 
-// quit cleans up after a membership that ended for good; another end is an error.
-func (b *board) quit(ctx context.Context, m *membership, reason error) error {
+// quit cleans up after a membership that ended for good; another end is an
+// error. The credentials go first: what is left then belongs to no membership,
+// and enter clears it away should the plug be pulled in between.
+func (b *Board) quit(ctx context.Context, m *membership, reason error) error {
 	switch {
 	case errors.Is(reason, errFolded):
-		b.cfg.Logger.Info("fleet has given way, joining the other", "fleet", m.fleet, "into", m.fleetInfo().FoldedInto)
+		b.cfg.Logger.Info("fleet has given way, joining the other", "fleet", m.fleet)
 		if err := b.memory.Folded(m.fleet); err != nil {
 			return err
 		}
@@ -215,56 +188,28 @@ func (b *board) quit(ctx context.Context, m *membership, reason error) error {
 	if err := b.sweep(ctx); err != nil {
 		b.cfg.Logger.Warn("some of the fleet's tasks are left on this board", "err", err)
 	}
-	return errors.Join(b.keeper.Forget(), b.dir.forget(raftRoom, foundingFile, "agent"))
+	return errors.Join(b.keeper.Forget(), b.dir.forget(raftRoom, foundingFile, agentRoom))
 }
 
 // sweep ends everything that ran here for a fleet that this board no longer
 // belongs to. Volumes stay.
-func (b *board) sweep(ctx context.Context) error {
+func (b *Board) sweep(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
 	defer cancel()
-	containers, err := b.driver.List(ctx)
+	containers, err := b.parts.Driver.List(ctx)
 	if err != nil {
 		return err
 	}
 	for _, c := range containers {
-		err = errors.Join(err, b.driver.Remove(ctx, c.ID))
+		err = errors.Join(err, b.parts.Driver.Remove(ctx, c.ID))
 	}
-	return errors.Join(err, b.network.Retain(ctx, nil), b.logs.Retain(ctx, nil))
+	return errors.Join(err, b.parts.Network.Retain(ctx, nil), b.parts.Logs.Retain(ctx, nil))
 }
 
 // serving says which membership answers calls; nil if none does.
-func (b *board) serving(m *membership) {
+func (b *Board) serving(m *membership) {
 	b.member.Store(m)
 	b.announce()
 }
 
-func (b *board) describe() api.NodeDescription { return b.self }
-
-// platforms are those of all boards of the fleet, as far as this one knows.
-func (b *board) platforms() []api.Platform {
-	seen := map[api.Platform]bool{b.self.Platform: true}
-	out := []api.Platform{b.self.Platform}
-	m := b.member.Load()
-	if m == nil || m.seat.present.Load() == nil {
-		return out
-	}
-	for n := range m.seat.present.Load().store.View().Nodes.All() {
-		if p := n.Description.Platform; !seen[p] {
-			seen[p] = true
-			out = append(out, p)
-		}
-	}
-	return out
-}
-
-func (b *board) dialBlob(ctx context.Context, node api.NodeID) (transport.Conn, error) {
-	return b.endpoint.Dial(ctx, node, transport.Blob)
-}
-
-func (b *board) neighbours() []api.NodeID {
-	if m := b.member.Load(); m != nil {
-		return m.neighbours()
-	}
-	return nil
-}
+func (b *Board) describe() api.NodeDescription { return b.self }

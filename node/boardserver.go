@@ -12,7 +12,7 @@ import (
 )
 
 // boardServer answers for this board, over its local socket and to members.
-type boardServer struct{ b *board }
+type boardServer struct{ b *Board }
 
 var _ api.BoardServer = boardServer{}
 
@@ -56,6 +56,11 @@ func (s boardServer) WhoLeads(context.Context, *api.Empty) (*api.LeaderHint, err
 
 // GetBoard implements api.BoardServer.
 func (s boardServer) GetBoard(ctx context.Context, _ *api.Empty) (*api.BoardStatus, error) {
+	if _, remote := rpc.PeerOf(ctx); remote {
+		if _, err := s.fellow(ctx, "describe board"); err != nil {
+			return nil, err
+		}
+	}
 	return s.b.status(), nil
 }
 
@@ -138,45 +143,4 @@ func (s boardServer) PullImage(req *api.PullImageRequest, stream grpc.ServerStre
 		return err
 	}
 	return m.register(stream.Context(), "pull image", []*api.Image{image}, req.RequestID, stream.Send)
-}
-
-// register records images that this board holds, and says when the fleet has
-// acknowledged them.
-func (m *membership) register(ctx context.Context, op string, images []*api.Image, request api.RequestID, tell func(*api.ImageProgress) error) error {
-	done := &api.ImageProgress{Done: true}
-	for _, image := range images {
-		status := "copying " + string(image.ID) + " to a second board"
-		if err := tell(&api.ImageProgress{Status: status, Total: image.Size}); err != nil {
-			return err
-		}
-		if request == "" {
-			request = api.NewID[api.RequestID]()
-		}
-		resp, err := m.registerOne(ctx, &api.RegisterImageRequest{RequestID: request, Image: *image, Holder: m.self})
-		if err != nil {
-			return err
-		}
-		done.Images, done.Copies = append(done.Images, resp.Image), resp.Copies
-		done.Current += image.Size
-		request = ""
-	}
-	done.Total = done.Current
-	return tell(done)
-}
-
-// registerOne tries again, with the same request, as long as leaders change.
-func (m *membership) registerOne(ctx context.Context, req *api.RegisterImageRequest) (*api.RegisterImageResponse, error) {
-	for {
-		control, err := m.control(ctx)
-		if err != nil {
-			return nil, err
-		}
-		resp, err := control.RegisterImage(ctx, req)
-		if api.KindOf(err) != api.NotLeader {
-			return resp, err
-		}
-		if !sleep(ctx, leaderPause) {
-			return nil, ctx.Err()
-		}
-	}
 }

@@ -18,6 +18,9 @@ import (
 // and nothing is measured by it.
 type clock struct {
 	path string
+	wall func() time.Time
+	// jumped has 1 slot: fleet time turned out to be later than was thought.
+	jumped chan struct{}
 
 	mu    sync.Mutex
 	floor time.Time // fleet time was at least this
@@ -25,9 +28,13 @@ type clock struct {
 	saved time.Time
 }
 
-// openClock reads the time saved in the folder, if there is one.
-func openClock(dir string, build time.Time) (*clock, error) {
-	c := &clock{path: filepath.Join(dir, "clock"), floor: build, at: time.Now()}
+// openClock reads the time saved in the folder, if there is one. Wall is the
+// board's wall clock; nil is the system's.
+func openClock(dir string, build time.Time, wall func() time.Time) (*clock, error) {
+	if wall == nil {
+		wall = time.Now
+	}
+	c := &clock{path: filepath.Join(dir, "clock"), wall: wall, jumped: make(chan struct{}, 1), floor: build, at: time.Now()}
 	raw, err := os.ReadFile(c.path)
 	if errors.Is(err, os.ErrNotExist) {
 		return c, nil
@@ -50,21 +57,40 @@ func (c *clock) Now() time.Time {
 }
 
 func (c *clock) now() time.Time {
-	wall := time.Now()
-	if floor := c.floor.Add(wall.Sub(c.at)); floor.After(wall) {
+	wall := c.wall()
+	if floor := c.floor.Add(time.Since(c.at)); floor.After(wall) {
 		return floor.UTC().Round(0)
 	}
 	return wall.UTC().Round(0)
 }
 
+// Wall is what the board's own clock says, right or not.
+func (c *clock) Wall() time.Time { return c.wall().UTC().Round(0) }
+
 // Learn takes in the time that an authenticated leader gives.
 func (c *clock) Learn(t time.Time) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if t.After(c.now()) {
-		c.floor, c.at = t, time.Now()
+	by := t.Sub(c.now())
+	if by <= 0 {
+		return
+	}
+	c.floor, c.at = t, time.Now()
+	if by < jump {
+		return
+	}
+	select {
+	case c.jumped <- struct{}{}:
+	default:
 	}
 }
+
+// jump is from where on a correction is worth telling.
+const jump = 10 * time.Second
+
+// Jumped receives after Learn has put the clock forward by much. It is for one
+// receiver.
+func (c *clock) Jumped() <-chan struct{} { return c.jumped }
 
 // Save keeps the time for the next start. It is called when something else is
 // written or the program ends, never on a timer: an idle board writes nothing.

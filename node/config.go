@@ -50,9 +50,7 @@ type Config struct {
 	// BuildTime is the floor of the board's clock.
 	BuildTime time.Time
 	Version   string
-	// Executable is run for the log process (default: this program).
-	Executable string
-	Logger     *slog.Logger
+	Logger    *slog.Logger
 }
 
 // Paths of a board's default places.
@@ -89,11 +87,6 @@ func (c Config) withDefaults() (Config, error) {
 	if c.BootID == "" {
 		if c.BootID, err = host.BootID(); err != nil {
 			return c, err
-		}
-	}
-	if c.Executable == "" {
-		if c.Executable, err = os.Executable(); err != nil {
-			return c, fmt.Errorf("find this program: %w", err)
 		}
 	}
 	if c.Logger == nil {

@@ -114,7 +114,7 @@ func (s boardServer) execHere(stream grpc.BidiStreamingServer[api.ExecInput, api
 	if start.Stdin {
 		streams.Stdin = input
 	}
-	code, err := s.b.driver.Exec(ctx, status.ContainerID, runtime.Process{
+	code, err := s.b.parts.Driver.Exec(ctx, status.ContainerID, runtime.Process{
 		Args: start.Command, Env: start.Env, Dir: start.Dir, User: start.User, TTY: start.TTY,
 	}, streams)
 	switch {

@@ -13,7 +13,7 @@ import (
 
 // gatekeeper lends the door what it needs of this board; it implements
 // admission.Fleet.
-type gatekeeper struct{ b *board }
+type gatekeeper struct{ b *Board }
 
 // Standing implements admission.Fleet.
 func (g gatekeeper) Standing() admission.Standing {
@@ -84,7 +84,7 @@ func (g gatekeeper) Admit(ctx context.Context, req *api.AdmitRequest) (*api.Admi
 }
 
 // announce tells the LAN who this board is.
-func (b *board) announce() {
+func (b *Board) announce() {
 	key, _, _ := b.credentials() // checked when edged began
 	a := discovery.Announcement{Node: b.keeper.Node(), Name: b.cfg.Name, Port: b.endpoint.Port(), KeyTag: key.Tag(), Fleet: b.keeper.Fleet()}
 	if m := b.member.Load(); m != nil {
@@ -92,7 +92,7 @@ func (b *board) announce() {
 	} else {
 		a.Veteran = b.memory.Read().Veteran
 	}
-	b.finder.Announce(a)
+	b.parts.Finder.Announce(a)
 }
 
 // rivals are other fleets of the same key that can't be folded.
@@ -125,7 +125,7 @@ func (m *membership) folder(fold func(context.Context, api.FleetID) error) (*adm
 		return nil, false
 	}
 	return admission.NewFolder(admission.FolderConfig{
-		Client: m.board.client(standing.Keys[0], identity.Token{}), Finder: m.board.finder,
+		Client: m.board.client(standing.Keys[0], identity.Token{}), Finder: m.board.parts.Finder,
 		Standing: gatekeeper{m.board}.Standing, Fold: fold, Rivals: m.rivals.set, Log: m.logger.With("room", "admission"),
 	}), true
 }

@@ -2,11 +2,14 @@ package node
 
 import (
 	"context"
+	"errors"
+	"time"
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/metadata"
 
 	"github.com/edgeswarm/edgeswarm/api"
+	"github.com/edgeswarm/edgeswarm/transport"
 	"github.com/edgeswarm/edgeswarm/transport/rpc"
 )
 
@@ -18,13 +21,11 @@ const forwardedKey = "edge-forwarded"
 // term if it leads, else one hop to the leader. It is given up when the leader
 // changes, not when the network notices.
 func (m *membership) routeControl(ctx context.Context, _ string) (api.Target, error) {
+	if err := m.mayCall(ctx); err != nil {
+		return api.Target{}, err
+	}
 	if term := m.seat.term.Load(); term != nil {
 		return api.Target{Ctx: ctx, Done: func() {}, Local: term.Control()}, nil
-	}
-	if peer, remote := rpc.PeerOf(ctx); remote {
-		if member, _ := m.trust.Knows(peer.ID); !member && peer.ID != m.self {
-			return api.Target{}, api.Errorf(api.Denied, "", "node %s is no member of this fleet", peer.ID)
-		}
 	}
 	if md, _ := metadata.FromIncomingContext(ctx); len(md.Get(forwardedKey)) > 0 {
 		return api.Target{}, m.notLeader()
@@ -38,7 +39,34 @@ func (m *membership) routeControl(ctx context.Context, _ string) (api.Target, er
 		return api.Target{}, err
 	}
 	ctx, done := m.compass.While(ctx, leader)
-	return api.Target{Ctx: metadata.AppendToOutgoingContext(ctx, forwardedKey, "1"), Done: done, Conn: conn}, nil
+	slow := time.AfterFunc(forwardPatience, func() { m.doubt(ctx, leader) })
+	return api.Target{
+		Ctx: metadata.AppendToOutgoingContext(ctx, forwardedKey, "1"), Conn: conn,
+		Done: func() { slow.Stop(); done() },
+	}, nil
+}
+
+// forwardPatience is how long a leader may take over a call before the
+// managers are asked whether another leads.
+const forwardPatience = 500 * time.Millisecond
+
+// mayCall refuses whoever is no member. The leader knows them all; another
+// node may not have heard of one that was admitted a moment ago, and all that
+// it gets to hear is who leads.
+func (m *membership) mayCall(ctx context.Context) error {
+	peer, remote := rpc.PeerOf(ctx)
+	if !remote || peer.ID == m.self {
+		return nil
+	}
+	member, heardOf := m.trust.Knows(peer.ID)
+	switch {
+	case member:
+		return nil
+	case !heardOf && m.seat.term.Load() == nil:
+		return m.notLeader()
+	default:
+		return api.Errorf(api.Denied, "", "node %s is no member of this fleet", peer.ID)
+	}
 }
 
 // routeDispatch answers Dispatch in this node's own term, and refuses it
@@ -73,7 +101,7 @@ func (m *membership) control(ctx context.Context) (*api.ControlClient, error) {
 	return api.NewControlClient(conn), nil
 }
 
-// board is a client of another member's Board.
+// boardOf is a client of another member's Board.
 func (m *membership) boardOf(id api.NodeID) (*api.BoardClient, error) {
 	conn, err := m.conn(id)
 	if err != nil {
@@ -90,7 +118,7 @@ func (m *membership) conn(id api.NodeID) (*grpc.ClientConn, error) {
 	if c, ok := m.conns[id]; ok {
 		return c, nil
 	}
-	c, err := rpc.Dial(members{m.board.endpoint, m.self, m.loop}, id)
+	c, err := rpc.Dial(members{m.board.endpoint, m}, id)
 	if err != nil {
 		return nil, err
 	}
@@ -98,35 +126,31 @@ func (m *membership) conn(id api.NodeID) (*grpc.ClientConn, error) {
 	return c, nil
 }
 
-// findLeader is who leads: known by a manager's own share of the log, by other
-// nodes from asking the managers.
-func (m *membership) findLeader(ctx context.Context) (api.NodeID, error) {
-	if leader, _ := m.compass.Leader(); leader != "" {
-		return leader, nil
+// hangUp closes the connections for calls.
+func (m *membership) hangUp() {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for _, c := range m.conns {
+		_ = c.Close() // it only releases
 	}
-	ctx, cancel := context.WithTimeout(ctx, leaderWait)
-	defer cancel()
-	if m.seat.present.Load() == nil {
-		m.askAround(ctx)
-	}
-	leader, err := m.compass.Await(ctx)
-	if err != nil {
-		return "", api.Errorf(api.Unavailable, "", "no leader is known: %s", m.whyNoLeader())
-	}
-	return leader, nil
+	clear(m.conns)
 }
 
-// askAround asks every manager at once who leads, and takes the first answer.
-func (m *membership) askAround(ctx context.Context) {
-	for _, peer := range m.managers() {
-		go func() {
-			client, err := m.boardOf(peer.ID)
-			if err != nil {
-				return
-			}
-			if hint, err := client.WhoLeads(ctx); err == nil && hint.Leader != "" && ctx.Err() == nil {
-				m.compass.Point(hint.Leader)
-			}
-		}()
+// members reaches other members by the endpoint, and this node itself by a
+// short way.
+type members struct {
+	transport.Endpoint
+	m *membership
+}
+
+// Dial opens a stream to a member.
+func (d members) Dial(ctx context.Context, node api.NodeID, p transport.Protocol) (transport.Conn, error) {
+	if node == d.m.self {
+		return d.m.loop.Dial(ctx)
 	}
+	conn, err := d.Endpoint.Dial(ctx, node, p)
+	if errors.Is(err, transport.ErrRefused) {
+		d.m.doubts.turnedAway()
+	}
+	return conn, err
 }

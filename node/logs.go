@@ -90,7 +90,7 @@ func (s boardServer) Logs(req *api.LogsRequest, stream grpc.ServerStreamingServe
 			if ctx.Err() != nil {
 				return ctx.Err()
 			}
-			line = notice(err)
+			line = m.notice(err)
 		}
 		if err := stream.Send(&line); err != nil {
 			return err
@@ -136,7 +136,7 @@ func (m *membership) ownLines(ctx context.Context, req *api.LogsRequest, tasks [
 		query.Tasks = append(query.Tasks, t.ID)
 	}
 	return func(yield func(api.LogLine, error) bool) {
-		for line, err := range m.board.logs.Read(ctx, query) {
+		for line, err := range m.board.parts.Logs.Read(ctx, query) {
 			if t := byID[line.TaskID]; t != nil {
 				line.NodeID, line.Service, line.Slot = m.self, t.ServiceName, t.Slot
 			}
@@ -184,6 +184,6 @@ func (m *membership) linesFrom(ctx context.Context, node api.NodeID, req *api.Lo
 }
 
 // notice is a line of ours among those of tasks.
-func notice(err error) api.LogLine {
-	return api.LogLine{Time: time.Now(), Stream: "stderr", Data: []byte("edgeswarm: " + err.Error())}
+func (m *membership) notice(err error) api.LogLine {
+	return api.LogLine{Time: m.board.clock.Now(), Stream: "stderr", Data: []byte("edgeswarm: " + err.Error())}
 }

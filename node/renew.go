@@ -7,16 +7,26 @@ import (
 	"github.com/edgeswarm/edgeswarm/api"
 )
 
-// renewRetry is the pause between two tries to renew a certificate; it grows
-// to a tenth of the certificate's remaining life.
+// renewRetry is the longest pause between two tries to renew a certificate; it
+// shrinks with what is left of the certificate's life.
 const renewRetry = 10 * time.Second
 
 // renew keeps this node's certificate fresh until ctx ends.
 func (m *membership) renew(ctx context.Context) error {
 	for {
 		due := m.board.keeper.RenewAt().Sub(m.board.clock.Now())
-		if !sleep(ctx, max(due, 0)) {
-			return nil
+		if due > 0 {
+			timer := time.NewTimer(due)
+			select {
+			case <-timer.C:
+			case <-m.board.clock.Jumped(): // what was due in years may be now
+			case <-ctx.Done():
+			}
+			timer.Stop()
+			if ctx.Err() != nil {
+				return nil
+			}
+			continue
 		}
 		if err := m.renewOnce(ctx); err != nil {
 			m.logger.Warn("certificate not renewed, trying again", "err", err, "expires", m.board.keeper.Expires())

@@ -2,13 +2,9 @@ package node
 
 import (
 	"context"
-	"time"
 
 	"github.com/edgeswarm/edgeswarm/api"
 )
-
-// leaderPause is how long to wait before asking the next leader.
-const leaderPause = 200 * time.Millisecond
 
 // replicator moves images for the manager; it implements control.Images.
 type replicator struct{ m *membership }
@@ -26,4 +22,45 @@ func (r replicator) Replicate(ctx context.Context, image *api.Image, holder, to 
 // Pull fetches an image from its registry to this board.
 func (r replicator) Pull(ctx context.Context, reference string) (*api.Image, error) {
 	return r.m.board.images.Pull(ctx, reference)
+}
+
+// register records images that this board holds, and says when the fleet has
+// acknowledged them.
+func (m *membership) register(ctx context.Context, op string, images []*api.Image, request api.RequestID, tell func(*api.ImageProgress) error) error {
+	done := &api.ImageProgress{Done: true}
+	for _, image := range images {
+		status := "copying " + string(image.ID) + " to a second board"
+		if err := tell(&api.ImageProgress{Status: status, Total: image.Size}); err != nil {
+			return err
+		}
+		if request == "" {
+			request = api.NewID[api.RequestID]()
+		}
+		resp, err := m.registerOne(ctx, &api.RegisterImageRequest{RequestID: request, Image: *image, Holder: m.self})
+		if err != nil {
+			return err
+		}
+		done.Images, done.Copies = append(done.Images, resp.Image), resp.Copies
+		done.Current += image.Size
+		request = ""
+	}
+	done.Total = done.Current
+	return tell(done)
+}
+
+// registerOne tries again, with the same request, as long as leaders change.
+func (m *membership) registerOne(ctx context.Context, req *api.RegisterImageRequest) (*api.RegisterImageResponse, error) {
+	for {
+		control, err := m.control(ctx)
+		if err != nil {
+			return nil, err
+		}
+		resp, err := control.RegisterImage(ctx, req)
+		if api.KindOf(err) != api.NotLeader {
+			return resp, err
+		}
+		if !sleep(ctx, leaderPause) {
+			return nil, ctx.Err()
+		}
+	}
 }

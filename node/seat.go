@@ -71,49 +71,40 @@ func (s *seat) Run(ctx context.Context) error {
 	}
 	taken := founding != nil || s.dir.has(raftRoom)
 	for {
-		if !taken {
-			select {
-			case taken = <-s.wanted:
-				continue
-			case <-ctx.Done():
-				return nil
+		if taken {
+			if err := s.occupy(ctx); err != nil || ctx.Err() != nil {
+				return err
+			}
+			if err := s.dir.forget(raftRoom); err != nil {
+				return err
 			}
 		}
-		sitting, stop := context.WithCancel(ctx)
-		ended := make(chan error, 1)
-		go func() { ended <- s.sit(sitting) }()
-		err := s.until(ctx, ended)
-		stop()
-		if err == nil {
-			err = <-ended
-		}
-		if err != nil || ctx.Err() != nil {
-			return err
-		}
-		taken = false
-		if err := s.dir.forget(raftRoom); err != nil {
-			return err
+		select {
+		case taken = <-s.wanted:
+		case <-ctx.Done():
+			return nil
 		}
 	}
 }
 
-// until returns when the seat is no longer wanted, or nil is returned and ctx
-// has ended; an error if the sitting ended by itself.
-func (s *seat) until(ctx context.Context, ended chan error) error {
+// occupy sits until the seat is no longer wanted, or ctx ends.
+func (s *seat) occupy(ctx context.Context) error {
+	ctx, stop := context.WithCancel(ctx)
+	defer stop()
+	ended := make(chan error, 1)
+	go func() { ended <- s.sit(ctx) }()
 	for {
 		select {
 		case take := <-s.wanted:
 			if !take {
-				return nil
+				stop()
+				return <-ended
 			}
 		case err := <-ended:
 			if err == nil && ctx.Err() == nil {
-				err = errors.New("the log ended")
+				err = errors.New("the fleet's log has ended by itself")
 			}
-			ended <- nil
 			return err
-		case <-ctx.Done():
-			return nil
 		}
 	}
 }
@@ -136,11 +127,10 @@ func (s *seat) sit(ctx context.Context) (err error) {
 		return err
 	}
 	s.present.Store(&sitting{log, state})
-	s.trust.Consult(memberOf(state))
+	s.trust.Consult(s.memberOf(state))
 	defer func() {
 		s.trust.Consult(nil)
-		s.present.Store(nil)
-		s.compass.Point("")
+		s.present.Store(nil) // whoever led still leads, as far as is known
 	}()
 	s.logger.Info("takes part in the fleet's log")
 	g, ctx := errgroup.WithContext(ctx)
@@ -222,10 +212,14 @@ func (s *seat) proposeFounding(ctx context.Context, writer *store.Writer, state 
 	return s.dir.forget(foundingFile)
 }
 
-// follow keeps the compass pointed.
+// follow keeps the compass pointed. A log that has yet to hear of a leader
+// knows less than the node that has just been asked to take its seat.
 func (s *seat) follow(ctx context.Context, log *consensus.Node) error {
-	for {
-		s.compass.Point(api.NodeID(log.Leader()))
+	for knows := false; ; {
+		if leader := api.NodeID(log.Leader()); leader != "" || knows {
+			s.compass.Point(leader)
+			knows = true
+		}
 		select {
 		case <-log.LeaderChanged():
 		case <-ctx.Done():
@@ -235,10 +229,10 @@ func (s *seat) follow(ctx context.Context, log *consensus.Node) error {
 }
 
 // memberOf answers from the state who is a member. The copy of a follower may
-// be behind, so that only a yes is sure.
-func memberOf(state *store.Store) func(api.NodeID) (member, sure bool) {
+// be behind, so that only a yes is sure; the leader's is not.
+func (s *seat) memberOf(state *store.Store) func(api.NodeID) (member, sure bool) {
 	return func(id api.NodeID) (bool, bool) {
-		return state.View().Node(id) != nil, false
+		return state.View().Node(id) != nil, s.term.Load() != nil
 	}
 }
 

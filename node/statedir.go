@@ -42,7 +42,7 @@ func openStateDir(path string) (*stateDir, error) {
 		lock.Close()
 		return nil, err
 	}
-	return &stateDir{path, lock}, nil
+	return &stateDir{path: path, lock: lock}, nil
 }
 
 func checkVersion(path string) error {

@@ -2,13 +2,12 @@ package node
 
 import (
 	"fmt"
-	"net/netip"
 
 	"github.com/edgeswarm/edgeswarm/api"
 )
 
 // status is the board's account of itself, with or without a fleet.
-func (b *board) status() *api.BoardStatus {
+func (b *Board) status() *api.BoardStatus {
 	s := &api.BoardStatus{
 		NodeID: b.keeper.Node(), Hostname: b.cfg.Name, Version: b.cfg.Version, Description: b.describe(),
 		StateDir: b.cfg.StateDir, StartedAt: b.started, Addr: firstAddr(b.addrs()), Membership: api.MembershipNone,
@@ -48,11 +47,4 @@ func (m *membership) fillStatus(s *api.BoardStatus) {
 	case !standing.Connected && standing.Err != nil:
 		s.Message = "the leader does not take this board's reports: " + standing.Err.Error()
 	}
-}
-
-func firstAddr(addrs []netip.AddrPort) string {
-	if len(addrs) == 0 {
-		return ""
-	}
-	return addrs[0].String()
 }

@@ -9,8 +9,8 @@ import (
 	"github.com/edgeswarm/edgeswarm/transport"
 )
 
-// errRemoved is why a board that the fleet has removed is not let in.
-var errRemoved = errors.New("this node is no member, or no longer one")
+// errNoMember is why a board that does not belong to the fleet is not let in.
+var errNoMember = errors.New("this node is no member, or no longer one")
 
 // trust decides which peers are let in, and for what. A certificate says who a
 // peer is; whether it still belongs is what the fleet's state says.
@@ -32,7 +32,7 @@ func (t *trust) Admit(peer transport.Peer, p transport.Protocol) error {
 		return nil
 	}
 	if peer.Fleet != t.fleet {
-		return fmt.Errorf("certificate is of fleet %q: %w", peer.Fleet, errRemoved)
+		return fmt.Errorf("certificate is of fleet %q: %w", peer.Fleet, errNoMember)
 	}
 	member, heardOf := t.Knows(peer.ID)
 	switch {
@@ -41,7 +41,7 @@ func (t *trust) Admit(peer transport.Peer, p transport.Protocol) error {
 	case p == transport.RPC && !heardOf:
 		return nil
 	default:
-		return errRemoved
+		return errNoMember
 	}
 }
 
