@@ -164,6 +164,7 @@ func (b *Board) live(ctx context.Context) error {
 		if err := b.quit(ctx, m, err); err != nil {
 			return err
 		}
+		close(m.gone)
 	}
 }
 

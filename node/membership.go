@@ -47,6 +47,7 @@ type membership struct {
 	leaving atomic.Bool   // the operator has asked for it
 	end     chan error    // 1 slot: why the membership ends
 	ended   chan struct{} // closed once it has
+	gone    chan struct{} // closed once the board has forgotten it too
 
 	mu    sync.Mutex
 	info  api.FleetInfo
@@ -59,7 +60,7 @@ type membership struct {
 func newMembership(b *Board, known []api.Peer) (m *membership, err error) {
 	m = &membership{
 		board: b, self: b.keeper.Node(), fleet: b.keeper.Fleet(), logger: b.cfg.Logger,
-		compass: newCompass(), doubts: newDoubts(), end: make(chan error, 1), ended: make(chan struct{}),
+		compass: newCompass(), doubts: newDoubts(), end: make(chan error, 1), ended: make(chan struct{}), gone: make(chan struct{}),
 		peers: map[api.NodeID]api.Peer{}, conns: map[api.NodeID]*grpc.ClientConn{},
 	}
 	if m.listener, err = b.endpoint.Listen(transport.RPC); err != nil {
@@ -162,7 +163,12 @@ func (b *Board) leaveFleet(ctx context.Context, req *api.LeaveRequest) error {
 		return err
 	}
 	m.finish(errLeft)
-	return nil
+	select {
+	case <-m.gone: // the operator's next word may be join
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
 }
 
 // departTimeout bounds the goodbye.
