@@ -20,20 +20,28 @@ const (
 )
 
 // seated reports whether this node takes part in the log, which then knows
-// better than anybody who leads.
+// better than most who leads.
 func (m *membership) seated() bool { return m.seat.present.Load() != nil }
 
+// logSays is who leads by this node's own share of the log; "" if it has none,
+// or knows of nobody.
+func (m *membership) logSays() api.NodeID {
+	if sitting := m.seat.present.Load(); sitting != nil {
+		return api.NodeID(sitting.log.Leader())
+	}
+	return ""
+}
+
 // findLeader is who leads: known by a manager's own share of the log, by other
-// nodes from asking the managers.
+// nodes from asking the managers. A manager asks, too, when its log is silent:
+// it may have been replaced while it was off, and nobody speaks to it.
 func (m *membership) findLeader(ctx context.Context) (api.NodeID, error) {
 	if leader, _ := m.compass.Leader(); leader != "" {
 		return leader, nil
 	}
 	ctx, cancel := context.WithTimeout(ctx, leaderWait)
 	defer cancel()
-	if !m.seated() {
-		m.askAround(ctx)
-	}
+	m.askAround(ctx)
 	leader, err := m.compass.Await(ctx)
 	if err != nil {
 		return "", api.Errorf(api.Unavailable, "", "no leader is known: %s", m.whyNoLeader())
@@ -47,7 +55,7 @@ func (m *membership) askAround(ctx context.Context) {
 	for _, peer := range m.managers() {
 		go func() {
 			for {
-				m.ask(ctx, peer.ID, false)
+				m.ask(ctx, peer.ID, m.seated())
 				if leader, _ := m.compass.Leader(); leader != "" || !sleep(ctx, leaderPause) {
 					return
 				}
@@ -65,7 +73,7 @@ func (m *membership) ask(ctx context.Context, manager api.NodeID, only bool) {
 		return
 	}
 	hint, err := client.WhoLeads(ctx)
-	if err != nil || hint.Leader == "" || ctx.Err() != nil || m.seated() {
+	if err != nil || hint.Leader == "" || ctx.Err() != nil || m.logSays() != "" {
 		return
 	}
 	itself := hint.Self && hint.Leader == manager
@@ -94,7 +102,7 @@ func (m *membership) doubt(ctx context.Context, leader api.NodeID) {
 
 // lost says that a leader did not answer. A manager's own log knows better.
 func (m *membership) lost(leader api.NodeID) {
-	if !m.seated() {
+	if m.logSays() != leader {
 		m.compass.Lose(leader)
 	}
 }

@@ -252,7 +252,7 @@ func Voters(boards int) int {
 	switch {
 	case boards < 3:
 		return 1
-	case boards < 5:
+	case boards < 7:
 		return 3
 	default:
 		return 5
