@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -48,19 +49,20 @@ func (b Board) StartEdged() error {
 }
 
 func (b Board) startEdged(boot string) error {
+	further, err := b.cardArgs()
+	if err != nil {
+		return fmt.Errorf("start edged of %s: %w", b.Name(), err)
+	}
 	args := append([]string{
 		filepath.Join(b.lab.cfg.Bin, "edged"),
 		"--name", b.Name(),
+		"--config", b.cardFile(),
 		"--state-dir", filepath.Join(b.StateDir(), "edged"),
 		"--run-dir", b.RunDir(),
 		"--containerd", b.Containerd(),
 		"--cgroup-parent", b.cgroup() + "/containers",
-	}, b.lab.cfg.Args...)
-	env := []string{"EDGE_BOOT_ID=" + boot}
-	if b.lab.cfg.FleetKey != "" {
-		env = append(env, "EDGE_FLEET_KEY="+b.lab.cfg.FleetKey)
-	}
-	if err := b.spawn("edged", env, args...); err != nil {
+	}, further...)
+	if err := b.spawn("edged", []string{"EDGE_BOOT_ID=" + boot}, args...); err != nil {
 		return fmt.Errorf("start edged of %s: %w", b.Name(), err)
 	}
 	return nil
@@ -93,7 +95,7 @@ func (b Board) spawn(name string, env []string, args ...string) error {
 hostname "$0"; echo $$ > "$1"; shift; exec "$@"`
 	inside := append([]string{"--net=/run/netns/" + b.netns(), "unshare", "--uts", "sh", "-ec", script, b.Name(), pidFile}, args...)
 	cmd := exec.Command("nsenter", inside...)
-	cmd.Env = append(os.Environ(), env...)
+	cmd.Env = append(withoutSettings(os.Environ()), env...)
 	cmd.Stdout, cmd.Stderr = log, log
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
 	_ = os.Remove(pidFile)
@@ -113,6 +115,12 @@ hostname "$0"; echo $$ > "$1"; shift; exec "$@"`
 		_, err := b.PID(name)
 		return err
 	})
+}
+
+// withoutSettings drops what the person at the keyboard set for a board of
+// their own: the lab's boards have their cards.
+func withoutSettings(environ []string) []string {
+	return slices.DeleteFunc(environ, func(v string) bool { return strings.HasPrefix(v, "EDGE_") })
 }
 
 // LogFile is where a program of the board ("edged", "containerd") writes.

@@ -26,7 +26,8 @@ type Config struct {
 	Name string
 	// Bin is the folder of edged and edgectl (default "bin").
 	Bin string
-	// FleetKey is put on every board's card.
+	// FleetKey is put on every board's card when it is plugged in, as are Args:
+	// a handle that was made without them starts the board as it was.
 	FleetKey string
 	// Args are more arguments for every edged.
 	Args []string

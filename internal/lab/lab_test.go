@@ -2,12 +2,14 @@ package lab
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 )
 
 func newLab(t *testing.T) *Lab {
@@ -95,6 +97,49 @@ func TestKillTakesAllAndStartContainerdBringsItBack(t *testing.T) {
 	}
 	if again, err := b.PID("containerd"); err != nil || again == pid {
 		t.Errorf("containerd is process %d, %v", again, err)
+	}
+}
+
+func TestABoardStartsAgainWithItsCard(t *testing.T) {
+	l := newLab(t)
+	l.cfg.FleetKey, l.cfg.Args = "EDGEKEY-1-A", []string{"--log-level", "debug"}
+	if err := l.Bare(t.Context(), 1); err != nil {
+		t.Fatal(err)
+	}
+	if err := l.Board(1).Kill(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	// Another process, which knows no more than the lab's name, and whose
+	// person has settings of their own. Its "edged" tells what it was given.
+	t.Setenv("EDGE_FLEET_KEY", "EDGEKEY-1-B")
+	bin := t.TempDir()
+	fake := "#!/bin/sh\nenv | grep ^EDGE_; echo \"$@\"; exec sleep 60\n"
+	if err := os.WriteFile(filepath.Join(bin, "edged"), []byte(fake), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	other, err := New(Config{Name: l.cfg.Name, Bin: bin})
+	if err != nil {
+		t.Fatal(err)
+	}
+	b := other.Board(1)
+	if err := b.Start(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	var said string
+	if err := waitFor(t.Context(), 10*time.Second, func() error {
+		raw, err := os.ReadFile(b.LogFile("edged"))
+		if said = string(raw); err == nil && !strings.Contains(said, "--name") {
+			err = errors.New("it has not spoken yet")
+		}
+		return err
+	}); err != nil {
+		t.Fatal(err)
+	}
+	if !strings.Contains(said, "--log-level debug") || strings.Contains(said, "EDGE_FLEET_KEY") {
+		t.Errorf("edged was started with %s", said)
+	}
+	if card, err := os.ReadFile(b.cardFile()); err != nil || !strings.Contains(string(card), `fleet-key: "EDGEKEY-1-A"`) || !strings.Contains(said, "--config "+b.cardFile()) {
+		t.Errorf("its card holds %q, %v", card, err)
 	}
 }
 

@@ -88,6 +88,9 @@ func (b Board) Plug(ctx context.Context) error {
 			return fmt.Errorf("plug in %s: %w", b.Name(), err)
 		}
 	}
+	if err := b.writeCard(); err != nil {
+		return fmt.Errorf("plug in %s: %w", b.Name(), err)
+	}
 	return os.WriteFile(filepath.Join(b.RunDir(), "containerd.toml"), []byte(b.containerdConfig()), 0o644)
 }
 
