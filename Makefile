@@ -33,9 +33,9 @@ deps: ## what a board and the tests need, from Debian
 	@build/deps.sh
 
 lab: deps build ## NODES=n boards to play with
-	bin/edgelab up --nodes $(NODES)
+	bin/edgelab up --nodes $(NODES) --wait
 	@echo
-	@echo "$(NODES) boards are up. Try:"
+	@echo "$(NODES) boards are up, and one fleet. Try:"
 	@echo "  bin/edgectl --host unix:///run/edgelab/node1/edged.sock node ls"
 	@echo "They are gone with: make lab-down"
 

@@ -10,7 +10,9 @@ import (
 	"os"
 	"os/signal"
 	"strconv"
+	"strings"
 	"syscall"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -38,7 +40,7 @@ func command() *cobra.Command {
 }
 
 func upCommand(cfg *lab.Config) *cobra.Command {
-	nodes := 3
+	nodes, wait := 3, false
 	cmd := &cobra.Command{
 		Use: "up", Short: "Start boards that hold one fleet key and nothing else", Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -49,13 +51,40 @@ func upCommand(cfg *lab.Config) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			return l.Up(cmd.Context(), nodes)
+			if err := l.Up(cmd.Context(), nodes); err != nil || !wait {
+				return err
+			}
+			return awaitFleet(cmd.Context(), l, nodes)
 		},
 	}
+	cmd.Flags().BoolVar(&wait, "wait", wait, "return when the boards are one fleet")
 	cmd.Flags().IntVarP(&nodes, "nodes", "n", nodes, "number of boards")
 	cmd.Flags().StringVar(&cfg.FleetKey, "fleet-key", "", "fleet key on the boards' cards (default: a new one)")
 	cmd.Flags().StringArrayVar(&cfg.Args, "edged-arg", nil, "a further argument for every edged")
 	return cmd
+}
+
+// fleetWait is ample: a fleet forms within seconds, also on a busy machine.
+const fleetWait = time.Minute
+
+// awaitFleet returns when all boards are members of one fleet, and ready.
+func awaitFleet(ctx context.Context, l *lab.Lab, nodes int) error {
+	ctx, cancel := context.WithTimeout(ctx, fleetWait)
+	defer cancel()
+	tick := time.NewTicker(200 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		out, err := l.Board(1).Edgectl(ctx, "node", "ls", "--format", "{{.Status}}")
+		ready := strings.Count(out, "Ready")
+		if err == nil && ready == nodes {
+			return nil
+		}
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return fmt.Errorf("the boards are up, but only %d of %d are in one fleet: see %s", ready, nodes, l.Board(1).LogFile("edged"))
+		}
+	}
 }
 
 func downCommand(cfg *lab.Config) *cobra.Command {
