@@ -53,7 +53,8 @@ func relayMethod(service string, m grpc.MethodDesc, route Route) grpc.MethodDesc
 			if err := dec(&req); err != nil {
 				return nil, err
 			}
-			return invoke[cbor.RawMessage](to.Ctx, to.Conn, full, req)
+			resp, err := invoke[cbor.RawMessage](to.Ctx, to.Conn, full, req)
+			return resp, givenUp(ctx, to.Ctx, err)
 		}
 		return intercept(ctx, nil, &grpc.UnaryServerInfo{FullMethod: full}, work)
 	}
@@ -72,9 +73,18 @@ func relayStream(service string, desc grpc.StreamDesc, route Route) grpc.StreamD
 		if to.Local != nil {
 			return local(to.Local, boundStream{down, to.Ctx})
 		}
-		return pump(to.Ctx, to.Conn, desc, full, down)
+		return givenUp(down.Context(), to.Ctx, pump(to.Ctx, to.Conn, desc, full, down))
 	}
 	return desc
+}
+
+// givenUp is the error of a relayed call: if it was the relay that gave it up,
+// why it did.
+func givenUp(caller, relayed context.Context, err error) error {
+	if err != nil && caller.Err() == nil && relayed.Err() != nil {
+		return context.Cause(relayed)
+	}
+	return err
 }
 
 // boundStream is a stream whose context ends sooner.
