@@ -2,6 +2,7 @@ package node
 
 import (
 	"context"
+	"time"
 
 	"github.com/edgeswarm/edgeswarm/api"
 )
@@ -9,9 +10,19 @@ import (
 // replicator moves images for the manager; it implements control.Images.
 type replicator struct{ m *membership }
 
-// Replicate makes a node hold an image that another holds.
+// helloWithin is how long a node may take to show that it is there.
+const helloWithin = time.Second
+
+// Replicate makes a node hold an image that another holds. A copy may take
+// minutes, but that the node lost its power a moment ago shows at once.
 func (r replicator) Replicate(ctx context.Context, image *api.Image, holder, to api.NodeID) error {
 	client, err := r.m.boardOf(to)
+	if err != nil {
+		return err
+	}
+	hello, cancel := context.WithTimeout(ctx, helloWithin)
+	_, err = client.WhoLeads(hello)
+	cancel()
 	if err != nil {
 		return err
 	}

@@ -6,6 +6,8 @@ import (
 	"math/rand/v2"
 	"net/netip"
 	"os"
+	"path/filepath"
+	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -257,4 +259,26 @@ func Voters(boards int) int {
 	default:
 		return 5
 	}
+}
+
+// Files tells of the boards' state directories what shows that something was
+// written: which files there are, how large, and when they were last changed.
+func (f *Fleet) Files() string {
+	var out strings.Builder
+	for _, b := range f.Boards {
+		err := filepath.WalkDir(b.stateDir(), func(path string, d os.DirEntry, err error) error {
+			if err != nil || d.IsDir() {
+				return err
+			}
+			info, err := d.Info()
+			if err == nil {
+				fmt.Fprintln(&out, path, info.Size(), info.ModTime().UnixNano())
+			}
+			return err
+		})
+		if err != nil {
+			f.t.Fatal(err)
+		}
+	}
+	return out.String()
 }
