@@ -9,30 +9,39 @@ if [ "$(id -u)" -ne 0 ]; then
 	exit 1
 fi
 
-work=$(mktemp -d)
+up=""
 passed=""
 finish() {
 	status=$?
-	[ -z "${updating:-}" ] || kill "$updating" 2>/dev/null || true
-	rm -rf "$work"
-	if [ $status -ne 0 ] && [ -z "$passed" ]; then
-		echo "demo: failed; the boards' own words:" >&2
-		tail -n 5 /var/lib/edgelab/node*/edged.log >&2 2>/dev/null || true
-	fi
-	if [ -n "${KEEP:-}" ]; then
+	trap '' INT TERM HUP PIPE # a second Ctrl-C must not cut the sweeping short,
+	set +e                    # nor a terminal or a pipe that is gone
+	if [ -n "${KEEP:-}" ] && [ -n "$up" ]; then
 		echo
 		echo "The boards stay up. Try:"
-		echo "  export EDGE_HOST=unix:///run/edgelab/node2/edged.sock"
+		echo "  export EDGE_HOST=unix:///run/edgelab/node$asked/edged.sock"
 		echo "  bin/edgectl node ls"
 		echo "  bin/edgelab board kill 3; bin/edgelab board start 3"
 		echo "They are gone with: make lab-down"
-	else
-		bin/edgelab down || status=1
+		exit $status
 	fi
+	case $status in
+	129 | 130 | 141 | 143) ;; # it was interrupted
+	*)
+		[ -n "$passed" ] || {
+			echo "demo: failed; the boards' own words:"
+			tail -n 5 /var/lib/edgelab/node*/edged.log 2>/dev/null
+		} >&2
+		;;
+	esac
+	# In a session of its own, where the terminal's Ctrl-C does not reach it.
+	setsid --wait bin/edgelab down || status=1
 	exit $status
 }
 trap finish EXIT
-trap 'exit 130' INT TERM
+trap 'exit 129' HUP
+trap 'exit 130' INT
+trap 'exit 141' PIPE
+trap 'exit 143' TERM
 
 say() { printf '\n\033[1m# %s\033[0m\n' "$*"; }
 show() { # prints a command as typed, and runs it
@@ -59,6 +68,7 @@ leader() { edgectl node ls --format '{{.Hostname}} {{.ManagerStatus}}' | awk '$2
 say "Three boards on one LAN. Each holds the same fleet key, and no address of another."
 key=$(bin/edgectl fleet-key)
 show bin/edgelab up --nodes 3 --fleet-key "$key"
+up=yes
 begin=$(date +%s%N)
 until_ok fleet_of 3
 until_ok voters 3
@@ -67,6 +77,8 @@ show edgectl node ls
 show edgectl status
 
 say "An image goes into the fleet: no registry, and acknowledged once two boards hold it."
+work=/var/lib/edgelab/images # goes when the lab goes
+mkdir "$work"
 bin/edgelab image 1 >"$work/web-1.tar"
 bin/edgelab image 2 >"$work/web-2.tar"
 show edgectl image load -i "$work/web-1.tar"
