@@ -73,6 +73,15 @@ func formed(t *testing.T, boards int) *fleet {
 	return f
 }
 
+// part runs a part of a test on the same boards.
+func (f *fleet) part(name string, run func(*fleet)) {
+	f.t.Run(name, func(t *testing.T) {
+		part := *f
+		part.t = t
+		run(&part)
+	})
+}
+
 // printLogs prints the end of what each board's edged wrote.
 func (f *fleet) printLogs() {
 	for i := 1; i <= f.n; i++ {
@@ -212,6 +221,13 @@ func (f *fleet) whole(boards int) {
 	if boards >= 3 {
 		voters = 3
 	}
+	f.ready(boards, voters)
+}
+
+// ready waits until each of so many boards sees all of them ready, and so many
+// voters, one of which leads.
+func (f *fleet) ready(boards, voters int) {
+	f.t.Helper()
 	for i := 1; i <= boards; i++ {
 		f.until(fmt.Sprintf("board%d sees %d nodes, %d voters", i, boards, voters), patient, func() error {
 			nodes, err := f.nodes(i)

@@ -203,6 +203,9 @@ func (f *fleet) exactly(service string, n int) {
 		}
 		found := 0
 		for i := 1; i <= f.n; i++ {
+			if _, err := f.board(i).PID("containerd"); err != nil {
+				continue // it is off
+			}
 			running, err := f.processes(i)
 			if err != nil {
 				return err
