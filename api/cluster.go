@@ -51,7 +51,7 @@ type ClusterSpec struct {
 	// NodeCertExpiry is how long a node's certificate lasts (default 90 days,
 	// least 1 minute); it renews itself when two thirds of that has passed.
 	NodeCertExpiry time.Duration
-	// HeartbeatPeriod is how often a node reports in (default 1 s, 200 ms to 1 min).
+	// HeartbeatPeriod is how often a node reports in (default 1.5 s, 200 ms to 1 min).
 	// A node is down after NodeDownAfter without one.
 	HeartbeatPeriod time.Duration
 	// TaskHistoryRetentionLimit is how many ended tasks are kept for a slot (default 5).

@@ -11,6 +11,9 @@ import (
 	"github.com/hashicorp/raft"
 )
 
+// idleBeats is how many heartbeats pass between probes that tell nothing new.
+const idleBeats = 8
+
 var errStalled = errors.New("this node's disk is stalled: it must not pass for a leader")
 
 // transport is raft's network transport with its own sense of when to speak.
@@ -20,6 +23,7 @@ var errStalled = errors.New("this node's disk is stalled: it must not pass for a
 type transport struct {
 	*raft.NetworkTransport
 	disk      *disk
+	began     time.Time
 	heartbeat time.Duration
 	patience  time.Duration // how long a contact counts as recent
 	hurry     *signal       // ends waits for a heartbeat: see VerifyLeader
@@ -56,7 +60,7 @@ func newTransport(cfg Config, d *disk) *transport {
 			Timeout:         cfg.RequestTimeout,
 			Logger:          raftLogger{to: cfg.Logger},
 		}),
-		disk: d, heartbeat: cfg.Heartbeat, patience: 2 * cfg.Election, hurry: newSignal(), heard: newSignal(),
+		disk: d, began: time.Now(), heartbeat: cfg.Heartbeat, patience: 2 * cfg.Election, hurry: newSignal(), heard: newSignal(),
 		closed: make(chan struct{}), peers: map[raft.ServerID]*peer{},
 	}
 }
@@ -65,7 +69,7 @@ func newTransport(cfg Config, d *disk) *transport {
 // each election time-out, and beside it an empty request every few moments, so
 // that a follower learns of a commit soon. Here heartbeats go out at their own
 // pace, and an empty request that would tell the follower nothing new waits
-// until there is something to say, or four heartbeats have passed. To a
+// until there is something to say, or idleBeats have passed. To a
 // follower that is away, entries wait for a heartbeat to reach it: raft would
 // wait twice as long after each failure, and leave it alone for up to ten
 // seconds after it is back.
@@ -97,7 +101,7 @@ func (t *transport) AppendEntries(id raft.ServerID, target raft.ServerAddress, a
 func (t *transport) pace(id raft.ServerID) {
 	hurry := t.hurry.next()
 	t.mu.Lock()
-	wait := t.heartbeat - time.Since(t.peer(id).beat)
+	wait := t.after(t.peer(id).beat, t.heartbeat)
 	t.mu.Unlock()
 	if t.asked.Load() == 0 {
 		t.wait(wait, hurry)
@@ -107,6 +111,14 @@ func (t *transport) pace(id raft.ServerID) {
 	t.mu.Unlock()
 }
 
+// after is how long until the first multiple of every since this node began
+// that lies after last: at most every. All followers have their turn at the same
+// moments, so that an idle board wakes once for them all.
+func (t *transport) after(last time.Time, every time.Duration) time.Duration {
+	turn := max(last.Sub(t.began), 0)/every + 1
+	return time.Until(t.began.Add(turn * every))
+}
+
 // hold waits while a probe has nothing to tell.
 func (t *transport) hold(id raft.ServerID, p probe) {
 	appended := t.disk.appends.next()
@@ -114,7 +126,7 @@ func (t *transport) hold(id raft.ServerID, p probe) {
 	idle := t.peer(id).probe == p
 	t.mu.Unlock()
 	if idle && t.disk.appended.Load() <= p.end {
-		t.wait(4*t.heartbeat, appended)
+		t.wait(t.after(time.Now(), idleBeats*t.heartbeat), appended)
 	}
 }
 

@@ -9,10 +9,12 @@ import (
 	"os"
 	"os/signal"
 	"syscall"
+	"time"
 
 	"github.com/spf13/pflag"
 
 	"github.com/edgeswarm/edgeswarm/internal/build"
+	"github.com/edgeswarm/edgeswarm/internal/host"
 	"github.com/edgeswarm/edgeswarm/node"
 )
 
@@ -26,7 +28,11 @@ func main() {
 	}
 }
 
+// timerSlack is how late a timer may be. QUIC's own are no finer.
+const timerSlack = time.Millisecond
+
 func run(ctx context.Context, args []string) error {
+	_ = host.RelaxTimers(timerSlack) // where the kernel can't, edged works as well
 	if len(args) > 0 && args[0] == node.LogProcess {
 		return node.RunLogProcess(ctx, args[1:])
 	}

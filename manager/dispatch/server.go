@@ -92,7 +92,7 @@ func (s *Server) follow(ctx context.Context) error {
 // ticks between looks at who is silent and who takes part in raft. If one is
 // missed by more than stall, this board stood still and has heard nobody.
 const (
-	tickPeriod = 500 * time.Millisecond
+	tickPeriod = time.Second
 	stall      = 2 * time.Second
 )
 

@@ -115,7 +115,7 @@ func TestSessionSendsTheSetThenWhatChanges(t *testing.T) {
 		if len(got) != 4 {
 			t.Errorf("the set holds more than the node needs: %v", got)
 		}
-		if first[0].Lease <= 0 || first[0].HeartbeatPeriod != time.Second || first[0].Lease >= DownAfter(time.Second) {
+		if first[0].Lease <= 0 || first[0].HeartbeatPeriod != defaultHeartbeat || first[0].Lease >= DownAfter(defaultHeartbeat) {
 			t.Errorf("lease %v, heartbeat %v", first[0].Lease, first[0].HeartbeatPeriod)
 		}
 

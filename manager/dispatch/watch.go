@@ -13,7 +13,7 @@ import (
 
 // Defaults and bounds of the heartbeat.
 const (
-	defaultHeartbeat = time.Second
+	defaultHeartbeat = 1500 * time.Millisecond
 	minHeartbeat     = 200 * time.Millisecond
 	maxHeartbeat     = time.Minute
 	// leastDownAfter keeps a fast heartbeat from making a hiccup a death.
@@ -34,7 +34,7 @@ func HeartbeatPeriod(c *api.Cluster) time.Duration {
 // DownAfter is how long a node may be silent before it is taken to be down. A
 // broken session alone says nothing: edged may be restarting, its tasks running on.
 func DownAfter(period time.Duration) time.Duration {
-	return max(4*period+period/2, leastDownAfter)
+	return max(3*period, leastDownAfter)
 }
 
 // leaseOf is how long a node may take itself to be in good standing: less than

@@ -16,6 +16,11 @@ import (
 // idle is how long a connection without calls is kept; the next call makes it anew.
 const idle = 30 * time.Second
 
+// Flow control windows of HTTP/2, in bytes. QUIC has its own below. Fixed ones
+// keep gRPC from measuring the path with a ping at each message, which would
+// double what a heartbeat costs.
+const streamWindow, connWindow = 512 << 10, 1 << 20
+
 // redial is gRPC's pause after a failed attempt: a board that comes back is to
 // be found within seconds, and a LAN can bear that.
 var redial = grpc.ConnectParams{
@@ -35,6 +40,7 @@ func Dial(ep transport.Endpoint, node api.NodeID) (*grpc.ClientConn, error) {
 		}),
 		grpc.WithTransportCredentials(channel{}), grpc.WithAuthority(string(node)), grpc.WithNoProxy(),
 		grpc.WithConnectParams(redial), grpc.WithIdleTimeout(idle), grpc.WithSharedWriteBuffer(true),
+		grpc.WithStaticStreamWindowSize(streamWindow), grpc.WithStaticConnWindowSize(connWindow),
 	)
 	cc, err := grpc.NewClient("passthrough:///"+string(node), options...)
 	if err != nil {

@@ -20,7 +20,8 @@ const handshake = 10 * time.Second
 // NewServer makes the server of a node; the caller registers services and
 // hands it to Serve.
 func NewServer(extra ...grpc.ServerOption) *grpc.Server {
-	options := append(api.ServerOptions(), grpc.Creds(channel{}), grpc.SharedWriteBuffer(true), grpc.ConnectionTimeout(handshake))
+	options := append(api.ServerOptions(), grpc.Creds(channel{}), grpc.SharedWriteBuffer(true), grpc.ConnectionTimeout(handshake),
+		grpc.StaticStreamWindowSize(streamWindow), grpc.StaticConnWindowSize(connWindow))
 	return grpc.NewServer(append(options, extra...)...)
 }
 
