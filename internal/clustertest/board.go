@@ -56,7 +56,7 @@ func (b *Board) Start() {
 		b.fleet.t.Fatalf("%s runs already", b.Name)
 	}
 	f := b.fleet
-	packets, err := f.LAN.Host(b.at())
+	packets, err := f.LAN.Host(b.Endpoint())
 	if err != nil {
 		f.t.Fatal(err)
 	}
@@ -109,7 +109,7 @@ func (b *Board) Kill() {
 	synctest.Wait()
 	l := b.life
 	l.cut.Store(true)
-	b.fleet.LAN.Crash(b.at())
+	b.fleet.LAN.Crash(b.Endpoint())
 	l.finder.Readdress(netip.Addr{}) // without a goodbye
 	old := b.stateDir()
 	b.dirs++
@@ -174,7 +174,19 @@ func (b *Board) Status() *api.BoardStatus {
 	return s
 }
 
-func (b *Board) at() netip.AddrPort { return netip.AddrPortFrom(b.Addr, api.DefaultPort) }
+// CopyState copies the board's state directory as it is now, and answers where to.
+func (b *Board) CopyState() string {
+	b.fleet.t.Helper()
+	synctest.Wait()
+	to := filepath.Join(b.fleet.dir, fmt.Sprintf("%s-copy-%d", b.Name, time.Now().UnixNano()))
+	if err := os.CopyFS(to, os.DirFS(b.stateDir())); err != nil {
+		b.fleet.t.Fatal(err)
+	}
+	return to
+}
+
+// Endpoint is where the board is reached.
+func (b *Board) Endpoint() netip.AddrPort { return netip.AddrPortFrom(b.Addr, api.DefaultPort) }
 
 func (b *Board) stateDir() string {
 	return filepath.Join(b.fleet.dir, fmt.Sprintf("%s-%d", b.Name, b.dirs))

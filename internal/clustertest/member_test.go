@@ -1,0 +1,315 @@
+package clustertest_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/edgeswarm/edgeswarm/api"
+	"github.com/edgeswarm/edgeswarm/identity"
+	"github.com/edgeswarm/edgeswarm/internal/clustertest"
+	"github.com/edgeswarm/edgeswarm/runtime"
+	"github.com/edgeswarm/edgeswarm/transport"
+	"github.com/edgeswarm/edgeswarm/transport/quic"
+	"github.com/edgeswarm/edgeswarm/transport/rpc"
+)
+
+// setNode changes a node at a board.
+func setNode(t *testing.T, at *clustertest.Board, r api.UpdateNodeRequest) {
+	t.Helper()
+	r.RequestID = api.NewID[api.RequestID]()
+	if _, err := at.Control().UpdateNode(soon(t), &r); err != nil {
+		t.Fatalf("change node at %s: %v", at.Name, err)
+	}
+}
+
+func setRole(t *testing.T, at, of *clustertest.Board, role api.NodeRole) {
+	t.Helper()
+	setNode(t, at, api.UpdateNodeRequest{Node: string(of.ID()), Role: &role})
+}
+
+// manages checks whether a board takes part in the log.
+func manages(b *clustertest.Board, want bool) func() error {
+	return func() error {
+		if s := b.Status(); s == nil || s.Manager != want {
+			return fmt.Errorf("%s takes part in the log: %v", b.Name, !want)
+		}
+		return nil
+	}
+}
+
+func all(checks ...func() error) func() error {
+	return func() error {
+		for _, c := range checks {
+			if err := c(); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
+}
+
+// A node is demoted and promoted again, the leader as well, any number of
+// times; its tasks don't notice, and the log begins anew on it each time.
+func TestPromoteAndDemote(t *testing.T) {
+	formed(t, 4, 40, func(t *testing.T, f *clustertest.Fleet) {
+		create(t, f.Boards[0], "web", 8)
+		f.Within(20*time.Second, "running", f.Converged(f.Boards[0], "web", 8))
+		before := len(events(f.Boards))
+		for range 3 {
+			leader := f.Leader()
+			spare := workers(f)[0]
+			setRole(t, spare, leader, api.RoleWorker)
+			f.Within(30*time.Second, "led by another, the spare voting", all(manages(leader, false), manages(spare, true), f.Formed(3)))
+			setRole(t, leader, leader, api.RoleManager)
+			f.Within(30*time.Second, "voting again", all(manages(leader, true), f.Formed(3)))
+			setRole(t, spare, leader, api.RoleAuto)
+			f.Within(30*time.Second, "at rest", all(f.Formed(3), func() error {
+				if n := len(workers(f)); n != 1 {
+					return fmt.Errorf("%d boards take no part in the log", n)
+				}
+				return nil
+			}))
+		}
+		f.Within(10*time.Second, "at rest", f.Converged(f.Boards[0], "web", 8))
+		if after := events(f.Boards); len(after) != before {
+			t.Errorf("tasks were touched: %v", after[before:])
+		}
+	})
+}
+
+// A voter that died is replaced by a spare board, and is a spare when it returns.
+func TestADeadVoterIsReplaced(t *testing.T) {
+	for seed := range uint64(4) {
+		t.Run(fmt.Sprint(seed), func(t *testing.T) {
+			formed(t, 4+int(seed%2), seed, func(t *testing.T, f *clustertest.Fleet) {
+				dead := f.Leader()
+				dead.Cut()
+				f.Within(2*time.Minute, "three voters without it", func() error {
+					voters := 0
+					for _, b := range f.Others() {
+						if s := b.Status(); s != nil && s.Manager && s.Voters == 3 {
+							voters++
+						}
+					}
+					if voters != 3 {
+						return fmt.Errorf("%d boards that live vote", voters)
+					}
+					return nil
+				})
+				dead.Start()
+				f.Within(time.Minute, "a spare", all(manages(dead, false), f.Formed(3)))
+			})
+		})
+	}
+}
+
+// A drained node's tasks move; one that is active again takes new ones.
+func TestDrain(t *testing.T) {
+	formed(t, 3, 41, func(t *testing.T, f *clustertest.Fleet) {
+		create(t, f.Boards[0], "web", 6)
+		f.Within(20*time.Second, "running", f.Converged(f.Boards[0], "web", 6))
+		drain, active := api.AvailabilityDrain, api.AvailabilityActive
+		for _, b := range f.Boards {
+			setNode(t, b, api.UpdateNodeRequest{Node: "self", Availability: &drain})
+			f.Within(30*time.Second, "drained", all(f.Converged(b, "web", 6), func() error {
+				if n := len(containers(b, runtime.Running)); n > 0 {
+					return fmt.Errorf("%d tasks still run", n)
+				}
+				return nil
+			}))
+			setNode(t, b, api.UpdateNodeRequest{Node: "self", Availability: &active})
+		}
+		change(t, f.Boards[0], "web", scale(12))
+		f.Within(30*time.Second, "running", f.Converged(f.Boards[0], "web", 12))
+		if n := len(containers(f.Boards[2], runtime.Running)); n == 0 {
+			t.Error("the node that is active again has no tasks")
+		}
+	})
+}
+
+// A board that leaves ends its tasks, is forgotten, and stays out until it is
+// told to join.
+func TestLeaveAndJoinAgain(t *testing.T) {
+	formed(t, 4, 42, func(t *testing.T, f *clustertest.Fleet) {
+		create(t, f.Boards[0], "web", 8)
+		f.Within(20*time.Second, "running", f.Converged(f.Boards[0], "web", 8))
+		leaver := workers(f)[0]
+		other := f.Others(leaver)[0]
+		if _, err := leaver.Board().Leave(soon(t), &api.LeaveRequest{}); err != nil {
+			t.Fatal(err)
+		}
+		f.Within(20*time.Second, "gone", func() error {
+			nodes, err := other.Control().ListNodes(soon(t), &api.ListNodesRequest{})
+			if err != nil || len(nodes.Nodes) != 3 {
+				return fmt.Errorf("the fleet has %d nodes: %w", len(nodes.Nodes), err)
+			}
+			if n := len(leaver.Containers.Containers()); n > 0 {
+				return fmt.Errorf("%d tasks are left on it", n)
+			}
+			return f.Converged(other, "web", 8)()
+		})
+		leaver.Reboot()
+		f.Pass(time.Minute)
+		if s := leaver.Status(); s.Membership != api.MembershipNone {
+			t.Fatalf("it is %s: %s", s.Membership, s.Message)
+		}
+		if _, err := leaver.Board().Join(soon(t), &api.JoinRequest{}); err != nil {
+			t.Fatal(err)
+		}
+		f.AwaitFormed(30 * time.Second)
+	})
+}
+
+// The fleet's one manager of two boards can't leave the other alone, but a
+// manager of three can be made to.
+func TestAManagerLeavesByForce(t *testing.T) {
+	for _, leads := range []bool{true, false} {
+		t.Run(fmt.Sprint(leads), func(t *testing.T) {
+			formed(t, 4, 43, func(t *testing.T, f *clustertest.Fleet) {
+				leaver := f.Leader()
+				if !leads {
+					leaver = f.Others(append(workers(f), leaver)...)[0]
+				}
+				if _, err := leaver.Board().Leave(soon(t), &api.LeaveRequest{}); api.KindOf(err) != api.Conflict {
+					t.Fatalf("a manager left without force: %v", err)
+				}
+				if _, err := leaver.Board().Leave(soon(t), &api.LeaveRequest{Force: true}); err != nil {
+					t.Fatal(err)
+				}
+				others := f.Others(leaver)
+				f.Within(time.Minute, "three", all(f.Formed(3, others...), func() error {
+					nodes, err := others[0].Control().ListNodes(soon(t), &api.ListNodesRequest{})
+					if err != nil || len(nodes.Nodes) != 3 {
+						return fmt.Errorf("not three nodes: %w", err)
+					}
+					return nil
+				}))
+			})
+		})
+	}
+}
+
+// A node that is removed, be it there or away, learns so, ends what it ran and
+// stays out; and to whoever has its key, no member says anything.
+func TestARemovedBoardGetsNothing(t *testing.T) {
+	for _, away := range []bool{false, true} {
+		t.Run(fmt.Sprintf("away %v", away), func(t *testing.T) {
+			formed(t, 4, 44, func(t *testing.T, f *clustertest.Fleet) {
+				create(t, f.Boards[0], "web", 8)
+				f.Within(20*time.Second, "running", f.Converged(f.Boards[0], "web", 8))
+				gone := workers(f)[0]
+				others := f.Others(gone)
+				id := gone.ID()
+				keys := gone.CopyState()
+				if away {
+					f.Partition([]*clustertest.Board{gone})
+					f.Pass(10 * time.Second)
+				}
+				_, err := others[0].Control().RemoveNode(soon(t), &api.RemoveNodeRequest{RequestID: api.NewID[api.RequestID](), Node: string(id), Force: true})
+				if err != nil {
+					t.Fatal(err)
+				}
+				f.Pass(time.Second)
+				f.Heal()
+				f.Within(90*time.Second, "out", func() error {
+					if s := gone.Status(); s.Membership != api.MembershipRemoved {
+						return fmt.Errorf("it is %s: %s", s.Membership, s.Message)
+					}
+					if n := len(gone.Containers.Containers()); n > 0 {
+						return fmt.Errorf("%d tasks are left on it", n)
+					}
+					return f.Converged(others[0], "web", 8)()
+				})
+				gone.Cut()
+				impostor(t, f, gone, keys, others)
+				for _, b := range others {
+					b.Reboot() // and forget that there ever was such a node
+				}
+				f.Within(time.Minute, "formed", f.Formed(3, others...))
+				impostor(t, f, gone, keys, others)
+			})
+		})
+	}
+}
+
+// impostor has a board's keys and address and tries to get something out of
+// each of the others.
+func impostor(t *testing.T, f *clustertest.Fleet, from *clustertest.Board, keys string, others []*clustertest.Board) {
+	t.Helper()
+	keeper, err := identity.Open(identity.Config{Dir: keys + "/identity", Now: time.Now})
+	if err != nil {
+		t.Fatal(err)
+	}
+	host, err := f.LAN.Host(from.Endpoint())
+	if err != nil {
+		t.Fatal(err)
+	}
+	endpoint, err := quic.New(quic.Config{PacketConn: host, Identity: keeper})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer endpoint.Close()
+	for _, b := range others {
+		endpoint.Learn(b.ID(), b.Endpoint())
+		for _, p := range []transport.Protocol{transport.Raft, transport.Blob} {
+			if conn, err := endpoint.Dial(soon(t), b.ID(), p); !errors.Is(err, transport.ErrRefused) {
+				t.Errorf("%s speaks %s to it: %v %v", b.Name, p, conn, err)
+			}
+		}
+		calls, err := rpc.Dial(endpoint, b.ID())
+		if err != nil {
+			t.Fatal(err)
+		}
+		for name, call := range map[string]func(context.Context) error{
+			"ListNodes": func(ctx context.Context) error {
+				_, err := api.NewControlClient(calls).ListNodes(ctx, &api.ListNodesRequest{})
+				return err
+			},
+			"GetJoinToken": func(ctx context.Context) error {
+				_, err := api.NewControlClient(calls).GetJoinToken(ctx, &api.GetJoinTokenRequest{Role: api.RoleWorker})
+				return err
+			},
+			"GetBoard": func(ctx context.Context) error {
+				_, err := api.NewBoardClient(calls).GetBoard(ctx)
+				return err
+			},
+			"FetchImage": func(ctx context.Context) error {
+				_, err := api.NewBoardClient(calls).FetchImage(ctx, &api.FetchImageRequest{Image: &api.Image{}})
+				return err
+			},
+			"RenewCertificate": func(ctx context.Context) error {
+				csr, err := keeper.CSR()
+				if err != nil {
+					t.Fatal(err)
+				}
+				_, err = api.NewDispatchClient(calls).RenewCertificate(ctx, &api.RenewRequest{CSR: csr})
+				return err
+			},
+			"Session": func(ctx context.Context) error {
+				stream, err := api.NewDispatchClient(calls).Session(ctx)
+				if err != nil {
+					return err
+				}
+				_ = stream.Send(&api.Report{Hello: &api.Hello{}})
+				_, err = stream.Recv()
+				return err
+			},
+			"Logs": func(ctx context.Context) error {
+				stream, err := api.NewBoardClient(calls).Logs(ctx, &api.LogsRequest{Service: "web"})
+				if err != nil {
+					return err
+				}
+				_, err = stream.Recv()
+				return err
+			},
+		} {
+			if err := call(soon(t)); err == nil {
+				t.Errorf("%s answers %s", b.Name, name)
+			}
+		}
+		_ = calls.Close()
+	}
+}
