@@ -30,9 +30,10 @@ const (
 
 // fleet is a lab's boards, with the means to ask them as a person would.
 type fleet struct {
-	t   *testing.T
-	lab *lab.Lab
-	n   int
+	t    *testing.T
+	lab  *lab.Lab
+	name string // the lab's
+	n    int
 }
 
 var labs atomic.Int32
@@ -49,7 +50,7 @@ func newFleet(t *testing.T, boards int, key bool) *fleet {
 	if err != nil {
 		t.Fatal(err)
 	}
-	f := &fleet{t: t, lab: l, n: boards}
+	f := &fleet{t: t, lab: l, name: cfg.Name, n: boards}
 	t.Cleanup(func() {
 		if t.Failed() {
 			f.printLogs()
