@@ -127,13 +127,15 @@ func (c *Client) hopeless(ctx context.Context) error {
 // NotMember says in one line that a board is in no fleet, why, and what to do.
 func NotMember(status *api.BoardStatus) error {
 	text := "this board is not a member of a fleet"
-	if status.Message != "" {
-		text += " (" + status.Message + ")"
-	}
-	switch status.Membership {
-	case api.MembershipSeeking:
+	switch {
+	case status.Message != "": // the board knows best what it waits for
+		text += ": " + status.Message
+		if status.Membership == api.MembershipSeeking {
+			text += "; follow it with edgectl status"
+		}
+	case status.Membership == api.MembershipSeeking:
 		text += ": it looks for its fleet; follow it with edgectl status"
-	case api.MembershipRemoved:
+	case status.Membership == api.MembershipRemoved:
 		text += ": the fleet removed it; run edgectl leave --force, then edgectl join"
 	default:
 		text += ": found one with edgectl init, or enter one with edgectl join"

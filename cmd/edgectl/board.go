@@ -115,6 +115,10 @@ boards on this network are asked.`,
 }
 
 func (c *cli) join(ctx context.Context, node *client.Client, req *api.JoinRequest) error {
+	said := "" // what the board waited for until now is no news
+	if before, err := node.Board().GetBoard(ctx); err == nil {
+		said = before.Message
+	}
 	if _, err := node.Board().Join(ctx, req); err != nil {
 		return err
 	}
@@ -122,7 +126,6 @@ func (c *cli) join(ctx context.Context, node *client.Client, req *api.JoinReques
 	defer cancel()
 	tick := time.NewTicker(200 * time.Millisecond)
 	defer tick.Stop()
-	said := ""
 	for {
 		status, err := node.Board().GetBoard(ctx)
 		if err == nil && status.Membership == api.MembershipMember {

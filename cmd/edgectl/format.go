@@ -17,13 +17,14 @@ type listFlags struct {
 }
 
 func (l *listFlags) register(fs *pflag.FlagSet) {
-	registerFormat(fs, &l.format)
+	registerFormat(fs, &l.format, "") // -f is --filter
 	fs.BoolVarP(&l.quiet, "quiet", "q", false, "print only IDs")
 	fs.BoolVar(&l.noTrunc, "no-trunc", false, "print IDs and messages whole")
 }
 
-func registerFormat(fs *pflag.FlagSet, format *string) {
-	fs.StringVar(format, "format", "", "json (one object a line), table, or a Go template such as '{{.Name}}' or 'table {{.ID}}\\t{{.Name}}'")
+// registerFormat adds --format, with a short name where Docker's has one.
+func registerFormat(fs *pflag.FlagSet, format *string, short string) {
+	fs.StringVarP(format, "format", short, "", "json (one object a line), table, or a Go template such as '{{.Name}}' or 'table {{.ID}}\\t{{.Name}}'")
 }
 
 // id shortens an ID unless the whole was asked for.

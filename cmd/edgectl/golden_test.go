@@ -165,6 +165,36 @@ func TestEveryCommandExplainsItself(t *testing.T) {
 	walk(newRoot(&cli{}))
 }
 
+func TestHelpIsBrief(t *testing.T) {
+	for args, want := range map[string]string{
+		"service scale --help": "Usage:\n  edgectl service scale [OPTIONS] SERVICE=REPLICAS...\n",
+		"service --help":       "Usage:\n  edgectl service COMMAND\n\n",
+		"completion --help":    "Usage:\n  edgectl completion COMMAND\n\n",
+		"--help":               "Usage:\n  edgectl COMMAND\n\n",
+		"service":              "Usage:\n  edgectl service COMMAND\n\n",
+	} {
+		r := newFleet().edgectl(t, strings.Fields(args)...)
+		if r.code != 0 || !strings.Contains(r.out, want) || strings.Contains(r.out, "=true") {
+			t.Errorf("%s: exit %d, %s%s", args, r.code, r.out, r.err)
+		}
+	}
+}
+
+func TestFormatIsShortWhereItIsInDocker(t *testing.T) {
+	for args, want := range map[string]string{
+		"service inspect -f {{.Spec.Name}} web":          "web\n",
+		"node inspect -f {{.Description.Hostname}} self": "board2\n",
+		"info -f {{.Hostname}}":                          "board2\n",
+		"status -f {{.Nodes}}":                           "4\n",
+		"version -f {{.Node.Hostname}}":                  "board2\n",
+		"service ls -f name=web --format {{.Name}}":      "web\n",
+	} {
+		if r := newFleet().edgectl(t, strings.Fields(args)...); r.out != want {
+			t.Errorf("%s: %q, %s", args, r.out, r.err)
+		}
+	}
+}
+
 func TestCompletionAsksTheFleet(t *testing.T) {
 	for args, want := range map[string]string{
 		"service ps ": "cam\nweb\n", "node inspect ": "board1\nboard2\nboard3\nboard4\n", "task exec ": "web.1\n",

@@ -48,7 +48,7 @@ func newInfo(c *cli) *cobra.Command {
 			return nil
 		}),
 	}
-	registerFormat(cmd.Flags(), &format)
+	registerFormat(cmd.Flags(), &format, "f")
 	return cmd
 }
 

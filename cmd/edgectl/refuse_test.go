@@ -115,6 +115,14 @@ func TestOneThatFailsDoesNotStopTheOthers(t *testing.T) {
 	}
 }
 
+func TestOneThatCannotBeScaledDoesNotStopTheOthers(t *testing.T) {
+	f := newFleet()
+	r := f.edgectl(t, "service", "scale", "-d", "nope=2", "web=3")
+	if r.code != 1 || r.out != "web scaled to 3\n" || strings.Count(r.err, "\n") != 1 || !strings.Contains(r.err, "nope") {
+		t.Errorf("exit %d, printed %q, %q", r.code, r.out, r.err)
+	}
+}
+
 func TestABoardOutsideOfAFleetSaysSoAtOnce(t *testing.T) {
 	f := newFleet()
 	f.board = &api.BoardStatus{Membership: api.MembershipNone}
@@ -123,6 +131,21 @@ func TestABoardOutsideOfAFleetSaysSoAtOnce(t *testing.T) {
 		r := f.edgectl(t, strings.Fields(args)...)
 		if r.code != 1 || !strings.Contains(r.err, "not a member of a fleet") || !strings.Contains(r.err, "edgectl init") {
 			t.Errorf("%s: exit %d, %q", args, r.code, r.err)
+		}
+	}
+}
+
+func TestABoardOutsideOfAFleetSaysWhatItWaitsFor(t *testing.T) {
+	for membership, want := range map[api.MembershipState]string{
+		api.MembershipNone:    "edgectl: this board is not a member of a fleet: has no key: do this\n",
+		api.MembershipSeeking: "edgectl: this board is not a member of a fleet: has no key: do this; follow it with edgectl status\n",
+		api.MembershipRemoved: "edgectl: this board is not a member of a fleet: has no key: do this\n",
+	} {
+		f := newFleet()
+		f.board = &api.BoardStatus{Membership: membership, Message: "has no key: do this"}
+		f.fail = func(string) error { return api.Errorf(api.Unavailable, "", "no leader is known") }
+		if r := f.edgectl(t, "node", "ls"); r.code != 1 || r.err != want {
+			t.Errorf("%s: exit %d, %q", membership, r.code, r.err)
 		}
 	}
 }

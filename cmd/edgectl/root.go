@@ -2,7 +2,9 @@ package main
 
 import (
 	"context"
+	"io"
 	"os"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -45,7 +47,30 @@ network port of a node answers only to members of its fleet.`,
 		newNode(c), newService(c), newTask(c), newImage(c),
 	)
 	tidy(root)
+	root.SetUsageFunc(briefUsage(root.UsageFunc()))
 	return root
+}
+
+// briefUsage takes out of cobra's usage what it says of every switch, and of
+// commands that do nothing by themselves.
+func briefUsage(usual func(*cobra.Command) error) func(*cobra.Command) error {
+	const everySwitch = "[=true|false]"
+	return func(cmd *cobra.Command) error {
+		out, text := cmd.OutOrStderr(), &strings.Builder{}
+		cmd.SetOut(text)
+		err := usual(cmd)
+		cmd.SetOut(out)
+		if err != nil {
+			return err
+		}
+		usage := strings.ReplaceAll(text.String(), everySwitch, strings.Repeat(" ", len(everySwitch))) // the columns stay
+		if cmd.HasAvailableSubCommands() {
+			usage = strings.Replace(usage, "\n  "+cmd.CommandPath()+"\n", "\n", 1)
+			usage = strings.ReplaceAll(usage, cmd.CommandPath()+" [command]", cmd.CommandPath()+" COMMAND")
+		}
+		_, err = io.WriteString(out, usage)
+		return err
+	}
 }
 
 // tidy sets what all commands share: Use says by itself where options go, and

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strings"
 	"time"
@@ -216,12 +217,14 @@ func parseScales(args []string) ([]scaled, error) {
 
 func (c *cli) serviceScale(ctx context.Context, node *client.Client, wanted []scaled, w waitFlags) error {
 	var done []*api.Service
+	var errs []error // one that can't be scaled does not stop the others
 	for _, s := range wanted {
 		resp, err := node.Control().UpdateService(ctx, &api.UpdateServiceRequest{
 			RequestID: api.NewID[api.RequestID](), Service: s.service, Patch: api.ServicePatch{Replicas: &s.replicas},
 		})
 		if err != nil {
-			return err
+			errs = append(errs, err)
+			continue
 		}
 		fmt.Fprintf(c.out, "%s scaled to %d\n", s.service, s.replicas)
 		c.warn(resp.Warnings)
@@ -232,10 +235,13 @@ func (c *cli) serviceScale(ctx context.Context, node *client.Client, wanted []sc
 			fmt.Fprintln(c.out, s.Spec.Name+":")
 		}
 		if err := c.converge(ctx, node, change{service: s, waitFlags: w}); err != nil {
-			return err
+			errs = append(errs, err)
+			if ctx.Err() != nil {
+				break
+			}
 		}
 	}
-	return nil
+	return errors.Join(errs...)
 }
 
 func newServiceRm(c *cli) *cobra.Command {

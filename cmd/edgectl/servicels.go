@@ -122,7 +122,7 @@ func newServiceInspect(c *cli) *cobra.Command {
 			return err
 		}),
 	}
-	registerFormat(cmd.Flags(), &format)
+	registerFormat(cmd.Flags(), &format, "f")
 	cmd.Flags().BoolVar(&pretty, "pretty", false, "print for people")
 	return cmd
 }

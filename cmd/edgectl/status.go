@@ -67,7 +67,7 @@ board answers; what is wrong is in .Trouble for programs.`,
 			return s.print(c.out)
 		}),
 	}
-	registerFormat(cmd.Flags(), &format)
+	registerFormat(cmd.Flags(), &format, "f")
 	return cmd
 }
 
@@ -212,7 +212,10 @@ func (s *fleetStatus) print(w io.Writer) error {
 
 // notMember says what a board outside of any fleet waits for, and what to do.
 func notMember(s *fleetStatus) string {
-	return strings.TrimPrefix(client.NotMember(&api.BoardStatus{Membership: s.Membership, Message: output.Safe(s.Message)}).Error(), "this board is ")
+	if s.Message != "" {
+		return output.Safe(s.Message)
+	}
+	return strings.TrimPrefix(client.NotMember(&api.BoardStatus{Membership: s.Membership}).Error(), "this board is ")
 }
 
 func orNone(s string) string {

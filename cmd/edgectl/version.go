@@ -37,7 +37,7 @@ func newVersion(c *cli) *cobra.Command {
 		Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error { return c.version(cmd.Context(), format) },
 	}
-	registerFormat(cmd.Flags(), &format)
+	registerFormat(cmd.Flags(), &format, "f")
 	return cmd
 }
 

@@ -15,8 +15,11 @@ type Pair struct{ Key, Value string }
 // ParsePair reads "key=value", or "key" for an empty value.
 func ParsePair(s string) (Pair, error) {
 	key, value, _ := strings.Cut(s, "=")
-	if key == "" || strings.ContainsFunc(key, unicode.IsSpace) {
+	if key == "" {
 		return Pair{}, errors.New("it has no key: write key=value")
+	}
+	if strings.ContainsFunc(key, unicode.IsSpace) {
+		return Pair{}, errors.New("its key has a space in it, which a key can't have: write key=value")
 	}
 	return Pair{key, value}, nil
 }
@@ -37,8 +40,11 @@ func Map(pairs []Pair) map[string]string {
 // does. A name without a value anywhere gives "".
 func Env(s string) (string, error) {
 	name, _, has := strings.Cut(s, "=")
-	if name == "" || strings.ContainsFunc(name, unicode.IsSpace) {
+	if name == "" {
 		return "", errors.New("it has no name: write NAME=value")
+	}
+	if strings.ContainsFunc(name, unicode.IsSpace) {
+		return "", errors.New("its name has a space in it, which a name can't have: write NAME=value")
 	}
 	if strings.ContainsRune(s, 0) {
 		return "", errors.New("it has a NUL character, which no environment can hold")

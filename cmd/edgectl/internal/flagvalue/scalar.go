@@ -126,16 +126,16 @@ func AbsPath(s string) (string, error) {
 // maxLabel is the longest DNS label.
 const maxLabel = 63
 
-// Label reads a name that can stand in DNS.
+// Label reads a name that can stand in DNS, in lower case as the fleet keeps it.
 func Label(s string) (string, error) {
 	if s == "" || len(s) > maxLabel || s[0] == '-' || s[len(s)-1] == '-' || strings.IndexFunc(s, notInLabel) >= 0 {
-		return "", fmt.Errorf("it is not a DNS label: use 1 to %d letters, digits and hyphens, with no hyphen at either end", maxLabel)
+		return "", fmt.Errorf("it is not a DNS label: use 1 to %d of the letters a-z, digits and hyphens, with no hyphen at either end", maxLabel)
 	}
 	return s, nil
 }
 
 func notInLabel(r rune) bool {
-	return (r < 'a' || r > 'z') && (r < 'A' || r > 'Z') && (r < '0' || r > '9') && r != '-'
+	return (r < 'a' || r > 'z') && (r < '0' || r > '9') && r != '-'
 }
 
 // Constraint reads a placement constraint into the form that is stored.
