@@ -82,7 +82,7 @@ func newBoard(cfg Config, dir *stateDir, parts Parts) (b *Board, err error) {
 		return nil, err
 	}
 	b.endpoint, err = quic.New(quic.Config{
-		PacketConn: parts.Packets, Identity: b.keeper, Admit: b.admit, Logger: cfg.Logger.With("room", "transport"),
+		PacketConn: parts.Packets, Identity: lenient{b}, Admit: b.admit, Logger: cfg.Logger.With("room", "transport"),
 	})
 	if err != nil {
 		return nil, err

@@ -82,7 +82,7 @@ func (m *membership) disowned() {
 func (m *membership) inquire(ctx context.Context) error {
 	b := m.board
 	wait := inquireFirst
-	if !b.clock.Now().Before(b.keeper.Expires()) {
+	if b.expired() {
 		wait = 0 // no member will speak to this one
 	}
 	for {
@@ -101,7 +101,7 @@ func (m *membership) inquire(ctx context.Context) error {
 			timer.Stop()
 			return nil
 		}
-		if m.agent.Standing().Connected && !m.expired() {
+		if m.agent.Standing().Connected && !m.board.expired() {
 			wait = inquireFirst
 			continue
 		}
@@ -111,8 +111,6 @@ func (m *membership) inquire(ctx context.Context) error {
 		wait = min(max(2*wait, inquireFirst), inquireLast)
 	}
 }
-
-func (m *membership) expired() bool { return !m.board.clock.Now().Before(m.board.keeper.Expires()) }
 
 // spot learns from discovery where members are now: the whole fleet may have
 // been given other addresses. That is only a hint: who is not the member that
@@ -167,7 +165,7 @@ func (m *membership) askForCertificate(ctx context.Context) {
 			}
 			continue
 		}
-		if !m.expired() && !m.doubts.wasTurnedAway() {
+		if !m.board.expired() && !m.doubts.wasTurnedAway() {
 			return
 		}
 		if err := m.board.keeper.Adopt(*creds); err != nil {

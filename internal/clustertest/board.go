@@ -43,6 +43,7 @@ type Board struct {
 // life is one run of edged.
 type life struct {
 	finder *lan.Finder
+	wire   *wire
 	calls  *grpc.ClientConn
 	cancel context.CancelFunc
 	done   chan struct{}
@@ -61,7 +62,7 @@ func (b *Board) Start() {
 		f.t.Fatal(err)
 	}
 	local := bufconn.Listen(64 << 10)
-	l := &life{finder: f.Air.Join(b.Addr), done: make(chan struct{})}
+	l := &life{finder: f.Air.Join(b.Addr), wire: &wire{addr: b.Addr, changed: make(chan struct{}, 1)}, done: make(chan struct{})}
 	cfg := b.Config
 	cfg.Name, cfg.StateDir, cfg.RunDir = b.Name, b.stateDir(), filepath.Join(f.dir, b.Name+"-run")
 	cfg.BootID = fmt.Sprint("boot", b.boot)
@@ -69,7 +70,7 @@ func (b *Board) Start() {
 	board, err := node.New(cfg, node.Parts{
 		Packets: packets, Local: local, Finder: l.finder, Driver: b.Containers.Open(),
 		Images:  func(node.Neighbourhood) node.Images { return images{} },
-		Network: network{}, Logs: output{}, Interfaces: &wire{addr: b.Addr}, Platform: Platform,
+		Network: network{}, Logs: output{}, Interfaces: l.wire, Platform: Platform,
 		Resources: api.Resources{NanoCPUs: 4e9, MemoryBytes: 1 << 30},
 		Wall:      func() time.Time { return time.Now().Add(time.Duration(b.wall.Load())) },
 	})
@@ -143,6 +144,18 @@ func (b *Board) On() bool { return b.life != nil }
 
 // SetWall makes the board's wall clock say t now.
 func (b *Board) SetWall(t time.Time) { b.wall.Store(int64(time.Until(t))) }
+
+// Move gives the running board another address.
+func (b *Board) Move(to netip.Addr) {
+	b.fleet.t.Helper()
+	from := b.Endpoint()
+	b.Addr = to
+	if err := b.fleet.LAN.Move(from, b.Endpoint()); err != nil {
+		b.fleet.t.Fatal(err)
+	}
+	b.life.wire.move(to)
+	b.life.finder.Readdress(to)
+}
 
 // ID is the board's node ID, once it has run.
 func (b *Board) ID() api.NodeID {

@@ -95,6 +95,16 @@ func (w *wire) Addrs() ([]netip.Addr, error) {
 	return []netip.Addr{w.addr}, nil
 }
 
+func (w *wire) move(to netip.Addr) {
+	w.mu.Lock()
+	w.addr = to
+	w.mu.Unlock()
+	select {
+	case w.changed <- struct{}{}:
+	default:
+	}
+}
+
 func (w *wire) Watch(ctx context.Context, changed func()) error {
 	for {
 		select {

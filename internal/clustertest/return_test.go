@@ -1,0 +1,151 @@
+package clustertest_test
+
+import (
+	"fmt"
+	"net/netip"
+	"testing"
+	"time"
+
+	"github.com/edgeswarm/edgeswarm/api"
+	"github.com/edgeswarm/edgeswarm/internal/clustertest"
+)
+
+// shortLived makes the fleet's certificates last for so long.
+func shortLived(t *testing.T, at *clustertest.Board, life time.Duration) {
+	t.Helper()
+	resp, err := at.Control().GetCluster(soon(t), &api.GetClusterRequest{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	spec := resp.Cluster.Spec
+	spec.NodeCertExpiry = life
+	if _, err := at.Control().UpdateCluster(soon(t), &api.UpdateClusterRequest{RequestID: api.NewID[api.RequestID](), Spec: spec}); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// Certificates renew themselves while the fleet runs, and one that ran out
+// while its board was off is made anew when it returns: with a clock that is
+// right, and with one that says 1970.
+func TestCertificatesThatRunOut(t *testing.T) {
+	for _, blind := range []bool{false, true} {
+		t.Run(fmt.Sprintf("blind %v", blind), func(t *testing.T) {
+			inBubble(t, 4, 50, func(t *testing.T, f *clustertest.Fleet) {
+				f.Boards[0].Start()
+				f.Within(20*time.Second, "formed", f.Formed(1))
+				shortLived(t, f.Boards[0], 2*time.Minute)
+				for _, b := range f.Boards[1:] {
+					b.Start()
+				}
+				f.AwaitFormed(30 * time.Second)
+				f.Pass(6 * time.Minute)
+				f.AwaitFormed(time.Second)
+				sleeper := workers(f)[0]
+				if left := time.Until(sleeper.Status().CertExpires); left < 0 || left > 2*time.Minute {
+					t.Fatalf("the certificate lasts for another %v", left)
+				}
+				sleeper.Cut()
+				f.Pass(6 * time.Minute)
+				if blind {
+					sleeper.SetWall(time.Unix(0, 0))
+				}
+				sleeper.Start()
+				f.AwaitFormed(30 * time.Second)
+
+				for _, b := range f.Boards {
+					b.Cut()
+				}
+				f.Pass(24 * time.Hour) // and then everybody's has run out
+				for _, b := range f.Boards {
+					b.Start()
+				}
+				f.AwaitFormed(3 * time.Minute)
+			})
+		})
+	}
+}
+
+// A fleet without multicast finds itself again by the addresses it remembers,
+// and one whose boards were all given other addresses by multicast.
+func TestAddressesChange(t *testing.T) {
+	formed(t, 4, 51, func(t *testing.T, f *clustertest.Fleet) {
+		for _, b := range f.Boards {
+			b.Cut()
+		}
+		f.Air.SetLoss(1)
+		for _, b := range f.Boards {
+			b.Start()
+		}
+		f.AwaitFormed(30 * time.Second)
+		for _, b := range f.Boards {
+			b.Cut()
+		}
+		f.Air.SetLoss(0)
+		for i, b := range f.Boards {
+			b.Addr = netip.AddrFrom4([4]byte{10, 0, 1, byte(50 + i)})
+			b.Start()
+		}
+		f.AwaitFormed(time.Minute)
+	})
+}
+
+// A board's address changes while it runs, the leader's, too.
+func TestAnAddressChangesUnderTheFleet(t *testing.T) {
+	formed(t, 4, 52, func(t *testing.T, f *clustertest.Fleet) {
+		create(t, f.Boards[0], "web", 8)
+		f.Within(20*time.Second, "running", f.Converged(f.Boards[0], "web", 8))
+		f.Pass(10 * time.Second)
+		for i, b := range []*clustertest.Board{workers(f)[0], f.Leader()} {
+			b.Move(netip.AddrFrom4([4]byte{10, 0, 2, byte(60 + i)}))
+			f.Pass(time.Second)
+			f.AwaitFormed(30 * time.Second)
+			f.Within(time.Minute, "at rest", f.Converged(b, "web", 8))
+		}
+	})
+}
+
+// A member that was away while its fleet gave way to another hears of it when
+// it is back, and joins that one.
+func TestAMemberMissesTheFolding(t *testing.T) {
+	inBubble(t, 5, 53, func(t *testing.T, f *clustertest.Fleet) {
+		a, b := split(t, f, [2]int{3, 2})
+		create(t, a[0], "web", 2)
+		away := b[1]
+		if f.Leader(b...) == away {
+			away = b[0]
+		}
+		away.Cut()
+		f.Heal()
+		f.Within(3*time.Minute, "one", f.Formed(3))
+		away.Start()
+		f.AwaitFormed(3 * time.Minute)
+	})
+}
+
+// A board joins with a token and an address, and no key.
+func TestJoinByToken(t *testing.T) {
+	inBubble(t, 3, 54, func(t *testing.T, f *clustertest.Fleet) {
+		f.Boards[0].Start()
+		f.Within(20*time.Second, "formed", f.Formed(1))
+		token, err := f.Boards[0].Control().GetJoinToken(soon(t), &api.GetJoinTokenRequest{Role: api.RoleWorker})
+		if err != nil {
+			t.Fatal(err)
+		}
+		configured, asked := f.Boards[1], f.Boards[2]
+		configured.Config.FleetKey, asked.Config.FleetKey = "", ""
+		configured.Config.JoinToken, configured.Config.JoinAddrs = token.Token, []string{f.Boards[0].Addr.String()}
+		configured.Start()
+		asked.Start()
+		f.Pass(10 * time.Second)
+		if s := asked.Status(); s.Membership != api.MembershipNone {
+			t.Fatalf("a board without key or token is %s", s.Membership)
+		}
+		if _, err := asked.Board().Join(soon(t), &api.JoinRequest{Token: token.Token[:len(token.Token)-1] + "A", Addrs: []string{f.Boards[0].Addr.String()}}); err == nil {
+			t.Error("a wrong token opens the door")
+		}
+		if _, err := asked.Board().Join(soon(t), &api.JoinRequest{Token: token.Token, Addrs: []string{f.Boards[0].Addr.String()}}); err != nil {
+			t.Fatal(err)
+		}
+		f.Within(20*time.Second, "formed", f.Formed(1))
+	})
+}
