@@ -77,6 +77,15 @@ func (b Board) newBoot() (string, error) {
 	return boot, os.WriteFile(b.bootFile(), []byte(boot), 0o644)
 }
 
+// Spawn starts another program on the board, as edged and containerd are
+// started; PID, Signal and LogFile then know it by its name.
+func (b Board) Spawn(name string, args ...string) error {
+	if err := b.spawn(name, nil, args...); err != nil {
+		return fmt.Errorf("start %s of %s: %w", name, b.Name(), err)
+	}
+	return nil
+}
+
 // spawn starts a program inside the board, in its cgroup and with its
 // hostname, on its own session: it outlives us. Output goes to NAME.log, the
 // process ID to NAME.pid.

@@ -93,6 +93,19 @@ func (l *Lab) Up(ctx context.Context, n int) error {
 	return nil
 }
 
+// Lay makes the LAN and plugs n boards in without power: what an installer
+// leaves behind. Start powers one on.
+func (l *Lab) Lay(ctx context.Context, n int) error {
+	if err := l.Down(ctx); err != nil {
+		return fmt.Errorf("sweep up an earlier lab: %w", err)
+	}
+	err := l.makeLAN(ctx)
+	for i := 1; err == nil && i <= n; i++ {
+		err = l.Board(i).Plug(ctx)
+	}
+	return err
+}
+
 // Bare is Up with nothing on the boards but their containerd.
 func (l *Lab) Bare(ctx context.Context, n int) error {
 	if err := l.Down(ctx); err != nil {
