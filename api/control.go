@@ -128,6 +128,8 @@ type (
 		Service *Service
 		Running uint64 // tasks observed running
 		Desired uint64 // tasks wanted
+		// Completed of a job's Total are done in its present run.
+		Completed, Total uint64
 	}
 	// GetServiceRequest names a service.
 	GetServiceRequest struct{ Service string }

@@ -15,14 +15,17 @@ const (
 // the form in which they are kept. It shares nothing with s.
 func (s ServiceSpec) Defaults() ServiceSpec {
 	s = Clone(s)
-	if s.Mode.Replicated == nil && s.Mode.Global == nil {
+	if s.Mode.Replicated == nil && s.Mode.Global == nil && !s.Mode.Job() {
 		s.Mode.Replicated = &ReplicatedService{}
 	}
+	s.jobDefaults()
 	if r := s.Mode.Replicated; r != nil && r.Replicas == nil {
 		r.Replicas = new(uint64(1))
 	}
-	s.UpdateConfig = new(s.UpdateConfig.OrDefault())
-	s.RollbackConfig = new(s.RollbackConfig.OrDefault())
+	if !s.Mode.Job() {
+		s.UpdateConfig = new(s.UpdateConfig.OrDefault())
+		s.RollbackConfig = new(s.RollbackConfig.OrDefault())
+	}
 	t := &s.TaskTemplate
 	t.RestartPolicy = new(t.RestartPolicy.OrDefault())
 	if t.ContainerSpec.StopGracePeriod == nil {

@@ -1,7 +1,6 @@
 package api
 
 import (
-	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -14,11 +13,8 @@ import (
 // to say.
 func (s ServiceSpec) Merge(patch ServicePatch) (ServiceSpec, error) {
 	s, patch = Clone(s), Clone(patch)
-	if patch.Replicas != nil {
-		if s.Mode.Global != nil {
-			return ServiceSpec{}, invalid("Replicas", errors.New("a global service runs one task on each node: it has no number of replicas"))
-		}
-		s.Mode.Replicated = &ReplicatedService{Replicas: patch.Replicas}
+	if err := s.mergeMode(patch); err != nil {
+		return ServiceSpec{}, err
 	}
 	s.Labels = mergeLabels(s.Labels, patch.LabelAdd, patch.LabelRemove)
 	mergeContainer(&s.TaskTemplate.ContainerSpec, patch)

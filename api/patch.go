@@ -46,7 +46,9 @@ type ServicePatch struct {
 	StopSignal         *string           `json:",omitempty"`
 	StopGracePeriod    *time.Duration    `json:",omitempty"`
 
-	Replicas *uint64 `json:",omitempty"`
+	// Replicas of a replicated job are its TotalCompletions.
+	Replicas      *uint64 `json:",omitempty"`
+	MaxConcurrent *uint64 `json:",omitempty"`
 
 	Update   *UpdateConfigPatch `json:",omitempty"`
 	Rollback *UpdateConfigPatch `json:",omitempty"`

@@ -17,6 +17,8 @@ type Service struct {
 	Rollout *Rollout `json:",omitempty"`
 	// UpdateStatus is Rollout in Docker's words.
 	UpdateStatus *UpdateStatus `json:",omitempty"`
+	// JobStatus is which run of a job is the present one; nil for other modes.
+	JobStatus *JobStatus `json:",omitempty"`
 	// Pending is set while the service is being removed: its tasks go first.
 	PendingDelete bool `json:",omitempty"`
 }
@@ -33,8 +35,10 @@ type ServiceSpec struct {
 
 // ServiceMode is a choice of one.
 type ServiceMode struct {
-	Replicated *ReplicatedService `json:",omitempty"`
-	Global     *GlobalService     `json:",omitempty"`
+	Replicated    *ReplicatedService `json:",omitempty"`
+	Global        *GlobalService     `json:",omitempty"`
+	ReplicatedJob *ReplicatedJob     `json:",omitempty"`
+	GlobalJob     *GlobalJob         `json:",omitempty"`
 }
 
 // ReplicatedService runs a number of tasks anywhere.

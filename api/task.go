@@ -54,7 +54,8 @@ type Task struct {
 	Spec        TaskSpec
 	SpecVersion uint64
 	// DesiredState is what the manager wants: ready (prepare, but wait),
-	// running, shutdown, or removed (and forget).
+	// running, shutdown, or removed (and forget); of a job's task that has
+	// completed, complete.
 	DesiredState TaskState
 	Status       TaskStatus
 	// Ports are the published ports with the board's port filled in.
@@ -66,6 +67,10 @@ type Task struct {
 	// Monitor is how long after the task's start its end counts against the
 	// update that made it, copied from the service's UpdateConfig; 0 is 5 s.
 	Monitor time.Duration `json:",omitempty"`
+	// JobIteration is the run of its job that the task belongs to; nil for
+	// other modes. One that completed is kept, with the desired state complete,
+	// as long as its job and its run last.
+	JobIteration *Version `json:",omitempty"`
 	// Failures counts the tasks of this slot before this one that were rejected,
 	// or ended soon after their start, one after the other; the wait before each
 	// grows with it.

@@ -49,7 +49,8 @@ func (s ServiceSpec) Validate() error {
 	var c check
 	c.is("Name", checkName(s.Name))
 	c.labels("Labels", s.Labels)
-	c.that(s.Mode.Replicated == nil || s.Mode.Global == nil, "Mode", "a service is either replicated or global, not both")
+	c.mode(s.Mode)
+	c.job(s)
 	c.that(s.Replicas() <= MaxReplicas, "Mode.Replicated.Replicas", "%d is more than the %d tasks a service may have", s.Replicas(), MaxReplicas)
 	c.task(s.TaskTemplate)
 	c.update("UpdateConfig", s.UpdateConfig)

@@ -45,7 +45,7 @@ func TestServiceSpecValidate(t *testing.T) {
 		{"Name", func(s *ServiceSpec) { s.Name = "Web" }},
 		{"Name", func(s *ServiceSpec) { s.Name = strings.Repeat("a", 64) }},
 		{"Labels", func(s *ServiceSpec) { s.Labels = map[string]string{"a b": ""} }},
-		{"Mode", func(s *ServiceSpec) { s.Mode = ServiceMode{&ReplicatedService{}, &GlobalService{}} }},
+		{"Mode", func(s *ServiceSpec) { s.Mode = ServiceMode{Replicated: &ReplicatedService{}, Global: &GlobalService{}} }},
 		{"Mode.Replicated.Replicas", func(s *ServiceSpec) { s.Mode.Replicated = &ReplicatedService{new(uint64(MaxReplicas + 1))} }},
 		{"TaskTemplate.ContainerSpec.Image", container(func(c *ContainerSpec) { c.Image = " " })},
 		{"TaskTemplate.ContainerSpec.Env", container(func(c *ContainerSpec) { c.Env = []string{"A"} })},

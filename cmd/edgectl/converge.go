@@ -63,6 +63,9 @@ func follow(ctx context.Context, show rollout.Printer, ch change, moments <-chan
 			switch {
 			case err != nil:
 				return err
+			case verdict == rollout.Done && ch.service.Spec.Mode.Job():
+				show.Say("job " + ch.service.Spec.Name + " complete")
+				return nil
 			case verdict == rollout.Done:
 				show.Say("verify: service " + ch.service.Spec.Name + " converged")
 				return nil

@@ -57,7 +57,7 @@ func (f *changeFlags) patch() (api.ServicePatch, error) {
 		ConstraintAdd: f.constraints.Values, ConstraintRemove: f.constraintRemove, MaxReplicas: f.maxReplicas.Value, Networks: f.networkPatch(),
 		Limits: amountsPatch(f.limitCPU, f.limitMemory), Reservations: amountsPatch(f.reserveCPU, f.reserveMemory),
 		RestartCondition: f.restart.Value, RestartDelay: f.restartDelay.Value, RestartMaxAttempts: f.restartMax.Value, RestartWindow: f.restartWindow.Value,
-		StopSignal: f.stopSignal.Value, StopGracePeriod: f.stopGrace.Value, Replicas: f.replicas.Value,
+		StopSignal: f.stopSignal.Value, StopGracePeriod: f.stopGrace.Value, Replicas: f.replicas.Value, MaxConcurrent: f.maxConcurrent.Value,
 		Update: f.update.patch(), Rollback: f.rollback.patch(), Force: f.force,
 	}
 	return p, f.check()

@@ -82,6 +82,15 @@ func prettyService(w io.Writer, v *api.Service) {
 	if v.Spec.Mode.Replicated != nil {
 		s.line(0, "Replicas", fmt.Sprint(v.Spec.Replicas()))
 	}
+	if v.Spec.Mode.ReplicatedJob != nil {
+		most, total := v.Spec.Mode.Concurrency()
+		s.line(0, "Max Concurrent", fmt.Sprint(most))
+		s.line(0, "Total Completions", fmt.Sprint(total))
+	}
+	if j := v.JobStatus; j != nil {
+		s.line(0, "Job Iteration", fmt.Sprint(j.JobIteration.Index))
+		s.line(0, "Last Execution", output.Ago(now(), j.LastExecution))
+	}
 	if u := v.UpdateStatus; u != nil {
 		fmt.Fprintln(w, "Update:")
 		s.line(1, "State", string(u.State))

@@ -18,7 +18,7 @@ func TestBadInputIsRefusedBeforeAnythingIsSent(t *testing.T) {
 		"service create --replicas many x":                                                       {1, []string{"--replicas many", "whole number"}},
 		"service create --name we_b x":                                                           {1, []string{"--name we_b", "DNS label"}},
 		"service create --name web. x":                                                           {1, []string{"DNS label"}},
-		"service create --mode swarm x":                                                          {1, []string{"replicated or global"}},
+		"service create --mode swarm x":                                                          {1, []string{"replicated-job or global-job"}},
 		"service create --mode global --replicas 2 x":                                            {1, []string{"--replicas", "one task on every node"}},
 		"service create -p 8080:80 x":                                                            {1, []string{"ingress", "mode=host,target=80,published=8080"}},
 		"service create --mount type=bind,src=a,dst=/b x":                                        {1, []string{"--mount", "absolute path"}},

@@ -38,12 +38,13 @@ func newServiceCreate(c *cli) *cobra.Command {
 		Long: `Declare a service: tasks that the fleet keeps running. The arguments after the
 image replace the image's command, and go to its entrypoint.
 
-It waits until all tasks run and have stayed up for the monitor period. Ctrl-C
-ends the waiting, not the service.`,
+It waits until all tasks run and have stayed up for the monitor period, or for a
+job, until they have completed. Ctrl-C ends the waiting, not the service.`,
 		Example: `  edgectl service create --name web --replicas 6 --publish mode=host,target=80,published=8080 nginx
   edgectl service create --name cam --mode global --constraint node.labels.camera==yes \
       --mount type=bind,src=/dev/shm,dst=/frames,readonly --limit-memory 64m acme/cam:3 --fps 10
-  edgectl service create --name job --restart-condition none -e TZ=UTC -d busybox sh -c 'date; sleep 60'`,
+  edgectl service create --name backup --mode replicated-job --replicas 5 --max-concurrent 2 acme/backup
+  edgectl service create --name clean --mode global-job -e TZ=UTC -d busybox sh -c 'date; sleep 60'`,
 		Args: needArgs(1, -1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			spec, err := f.spec(args[0], args[1:])

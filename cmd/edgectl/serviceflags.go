@@ -15,6 +15,7 @@ import (
 // What is not given stays nil: Swarm's default, or what the service has.
 type taskFlags struct {
 	replicas, maxReplicas       *flagvalue.Opt[uint64]
+	maxConcurrent               *flagvalue.Opt[uint64]
 	entrypoint                  *flagvalue.Opt[string]
 	hostname, dir, user         *flagvalue.Opt[string]
 	readOnly                    *flagvalue.Opt[bool]
@@ -53,7 +54,8 @@ func registerTaskFlags(fs *pflag.FlagSet, create bool) *taskFlags {
 var defaults = regexp.MustCompile(` \(default [^)]*\)$`)
 
 func (f *taskFlags) registerScalars(fs *pflag.FlagSet) {
-	f.replicas = define(fs, "replicas", flagvalue.Count, "number", "number of tasks (default 1)")
+	f.replicas = define(fs, "replicas", flagvalue.Count, "number", "number of tasks; of a job, how many must complete (default 1)")
+	f.maxConcurrent = define(fs, "max-concurrent", flagvalue.Count, "number", "tasks of a replicated job that run at once (default: as many as --replicas)")
 	f.maxReplicas = define(fs, "replicas-max-per-node", flagvalue.Count, "number", "most tasks on one node; 0 is no bound")
 	f.entrypoint = define(fs, "entrypoint", flagvalue.Text, "command", "replace the image's entrypoint")
 	f.hostname = define(fs, "hostname", hostname, "string", "hostname inside the tasks")

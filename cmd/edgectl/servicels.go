@@ -36,7 +36,7 @@ func newServiceLs(c *cli) *cobra.Command {
 			var rows []serviceRow
 			for _, s := range resp.Services {
 				spec := s.Service.Spec
-				if f.begins("id", string(s.Service.ID)) && f.begins("name", spec.Name) && f.labelled("label", spec.Labels) && f.is("mode", modeOf(s.Service)) {
+				if f.begins("id", string(s.Service.ID)) && f.begins("name", spec.Name) && f.labelled("label", spec.Labels) && f.is("mode", strings.ReplaceAll(modeOf(s.Service), " ", "-")) {
 					rows = append(rows, newServiceRow(s, &l))
 				}
 			}
@@ -54,6 +54,9 @@ func newServiceRow(s api.ServiceSummary, l *listFlags) serviceRow {
 		image = imageName(image)
 	}
 	replicas := fmt.Sprintf("%d/%d", s.Running, s.Desired)
+	if s.Service.Spec.Mode.Job() {
+		replicas += fmt.Sprintf(" (%d/%d completed)", s.Completed, s.Total)
+	}
 	if p := s.Service.Spec.TaskTemplate.Placement; p != nil && p.MaxReplicas > 0 {
 		replicas += fmt.Sprintf(" (max %d per node)", p.MaxReplicas)
 	}
@@ -61,13 +64,6 @@ func newServiceRow(s api.ServiceSummary, l *listFlags) serviceRow {
 		ID: l.id(string(s.Service.ID)), Name: s.Service.Spec.Name, Mode: modeOf(s.Service),
 		Replicas: replicas, Image: image, Ports: portsOf(s.Service),
 	}
-}
-
-func modeOf(s *api.Service) string {
-	if s.Spec.Mode.Global != nil {
-		return modeGlobal
-	}
-	return modeReplicated
 }
 
 func portsOf(s *api.Service) string {

@@ -20,15 +20,9 @@ type createFlags struct {
 func (f *createFlags) register(fs *pflag.FlagSet) {
 	f.taskFlags = registerTaskFlags(fs, true)
 	f.name = define(fs, "name", flagvalue.Label, "string", "name of the service (default: a made-up one)")
-	f.mode = define(fs, "mode", flagvalue.Choice(modeReplicated, modeGlobal), "replicated|global", "some tasks anywhere, or one on every node (default replicated)")
+	f.mode = define(fs, "mode", flagvalue.Choice(modeReplicated, modeGlobal, modeReplicatedJob, modeGlobalJob), "mode", "replicated (some tasks anywhere), global (one on every node), replicated-job or global-job (the same, but run once to completion) (default replicated)")
 	fs.StringArrayVar(&f.envFiles, "env-file", nil, "`file` of environment variables, one a line")
 }
-
-// Service modes on the command line.
-const (
-	modeReplicated = "replicated"
-	modeGlobal     = "global"
-)
 
 // spec maps the flags and arguments to what is declared.
 func (f *createFlags) spec(image string, args []string) (api.ServiceSpec, error) {
@@ -72,19 +66,6 @@ func (f *createFlags) spec(image string, args []string) (api.ServiceSpec, error)
 	return spec, checkPorts(f.ports.Values, f.networks.Values)
 }
 
-func (f *createFlags) serviceMode() (api.ServiceMode, error) {
-	if f.mode.Or(modeReplicated) == modeReplicated {
-		one := f.replicas.Or(1)
-		return api.ServiceMode{Replicated: &api.ReplicatedService{Replicas: &one}}, nil
-	}
-	for name, given := range map[string]bool{"replicas": f.replicas.Value != nil, "replicas-max-per-node": f.maxReplicas.Value != nil} {
-		if given {
-			return api.ServiceMode{}, invalidf("--%s goes with --mode replicated only: a global service runs one task on every node; leave one of the two out", name)
-		}
-	}
-	return api.ServiceMode{Global: &api.GlobalService{}}, nil
-}
-
 func (f *taskFlags) resources() *api.ResourceRequirements {
 	r := &api.ResourceRequirements{Limits: amounts(f.limitCPU, f.limitMemory), Reservations: amounts(f.reserveCPU, f.reserveMemory)}
 	if r.Limits == nil && r.Reservations == nil {
@@ -105,7 +86,7 @@ func (f *taskFlags) restartPolicy() *api.RestartPolicy {
 		return nil
 	}
 	return &api.RestartPolicy{
-		Condition: f.restart.Or(api.RestartAny), Delay: f.restartDelay.Value, MaxAttempts: f.restartMax.Value, Window: f.restartWindow.Value,
+		Condition: f.restart.Or(""), Delay: f.restartDelay.Value, MaxAttempts: f.restartMax.Value, Window: f.restartWindow.Value,
 	}
 }
 

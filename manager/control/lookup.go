@@ -106,7 +106,7 @@ func currentOf(v *store.View, ref string) *api.Task {
 	var current *api.Task
 	for task := range v.TasksOf(service.ID) {
 		here := err == nil && task.Slot == slot
-		if service.Spec.Mode.Global != nil {
+		if service.Spec.Mode.PerNode() {
 			node := v.Node(task.NodeID)
 			here = string(task.NodeID) == place || node != nil && node.Name() == place
 		}

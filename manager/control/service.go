@@ -21,24 +21,33 @@ func (s *Server) listServices(context.Context, *api.ListServicesRequest) (*api.L
 	v := s.cfg.Store.View()
 	resp := &api.ListServicesResponse{}
 	for service := range v.Services.All() {
-		summary := api.ServiceSummary{Service: service, Desired: service.Spec.Replicas()}
-		for task := range v.TasksOf(service.ID) {
-			if !task.Live() {
-				continue
-			}
-			if service.Spec.Mode.Replicated == nil {
-				summary.Desired++
-			}
-			if s.running(v, task) {
-				summary.Running++
-			}
-		}
-		resp.Services = append(resp.Services, summary)
+		resp.Services = append(resp.Services, s.summary(v, service))
 	}
 	slices.SortFunc(resp.Services, func(a, b api.ServiceSummary) int {
 		return strings.Compare(a.Service.Spec.Name, b.Service.Spec.Name)
 	})
 	return resp, nil
+}
+
+// summary counts a service's tasks.
+func (s *Server) summary(v *store.View, service *api.Service) api.ServiceSummary {
+	if service.Spec.Mode.Job() {
+		c := s.jobCount(v, service)
+		return api.ServiceSummary{Service: service, Running: c.Running, Desired: c.Desired, Completed: c.Completed, Total: c.Total}
+	}
+	summary := api.ServiceSummary{Service: service, Desired: service.Spec.Replicas()}
+	for task := range v.TasksOf(service.ID) {
+		if !task.Live() {
+			continue
+		}
+		if service.Spec.Mode.Replicated == nil {
+			summary.Desired++
+		}
+		if s.running(v, task) {
+			summary.Running++
+		}
+	}
+	return summary
 }
 
 func (s *Server) createService(ctx context.Context, r *api.CreateServiceRequest) (*api.CreateServiceResponse, error) {
@@ -66,6 +75,7 @@ func (s *Server) createService(ctx context.Context, r *api.CreateServiceRequest)
 			return nil, err
 		}
 		service := &api.Service{ID: id, Spec: spec, SpecVersion: 1}
+		service.StartJob(s.time(tx.View))
 		tx.Put(service)
 		return service, nil
 	})
@@ -161,7 +171,7 @@ func (s *Server) updateService(ctx context.Context, r *api.UpdateServiceRequest)
 		if equal(spec, service.Spec) {
 			return service, nil
 		}
-		next := respecified(service, spec)
+		next := respecified(service, spec, s.time(tx.View))
 		tx.Put(next)
 		return next, nil
 	})

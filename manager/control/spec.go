@@ -101,8 +101,8 @@ func platformList(platforms []api.Platform) string {
 }
 
 // respecified is a service that is to follow another spec. What tasks are made
-// of has a new version only if it changed: scaling replaces no task.
-func respecified(service *api.Service, spec api.ServiceSpec) *api.Service {
+// of has a new version only if it changed: scaling replaces no task. A job runs again only by force.
+func respecified(service *api.Service, spec api.ServiceSpec, at time.Time) *api.Service {
 	next := *service
 	next.Spec = spec
 	previous := service.Spec
@@ -110,6 +110,9 @@ func respecified(service *api.Service, spec api.ServiceSpec) *api.Service {
 	if !equal(spec.TaskTemplate, previous.TaskTemplate) || !equal(spec.EndpointSpec, previous.EndpointSpec) {
 		next.SpecVersion++
 		next.Rollout, next.UpdateStatus = nil, nil
+	}
+	if spec.TaskTemplate.ForceUpdate != previous.TaskTemplate.ForceUpdate && spec.Mode.Job() {
+		next.StartJob(at)
 	}
 	return &next
 }
@@ -122,6 +125,9 @@ func rolledBack(service *api.Service, at time.Time) *api.Service {
 	previous := service.Spec
 	next.Spec, next.PreviousSpec = *service.PreviousSpec, &previous
 	next.SpecVersion++
+	if next.Spec.Mode.Job() {
+		return &next // what runs runs on: there is nothing to walk through
+	}
 	next.Rollout = &api.Rollout{Target: next.SpecVersion, Rollback: true, State: api.UpdateRollbackStarted}
 	next.UpdateStatus = &api.UpdateStatus{State: api.UpdateRollbackStarted, StartedAt: &at, Message: "manually requested rollback"}
 	return &next

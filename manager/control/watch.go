@@ -85,11 +85,14 @@ func (s *Server) progress(v *store.View, id api.ServiceID) *api.ServiceProgress 
 	return p
 }
 
-// converged reports whether every wanted task of the present spec runs, and
-// the planners see nothing more to do.
+// converged reports whether every wanted task of the present spec runs, or for
+// a job has ended, and the planners see nothing more to do.
 func (s *Server) converged(v *store.View, service *api.Service) bool {
 	if service.PendingDelete || updating(service) || s.cfg.Planned() < service.Meta.Version.Index {
 		return false
+	}
+	if service.Spec.Mode.Job() {
+		return s.jobCount(v, service).Done()
 	}
 	var current uint64
 	for task := range v.TasksOf(service.ID) {

@@ -17,7 +17,7 @@ func (p *pass) scale() {
 	}
 	replicas := int(p.s.Spec.Replicas())
 	if len(held) > replicas {
-		p.scaleDown(held, len(held)-replicas)
+		p.giveUp(held, len(held)-replicas)
 	}
 	for number := 1; len(held) < replicas; number++ {
 		s := p.slot(place{number: number})
@@ -26,9 +26,14 @@ func (p *pass) scale() {
 			held = append(held, s)
 		}
 	}
-	// What is left of slots that nobody holds is of no use.
+	p.vacate(func(*slot) bool { return false })
+}
+
+// vacate forgets slots that nobody holds: what is left of them is of no use,
+// unless kept says that it is.
+func (p *pass) vacate(kept func(*slot) bool) {
 	p.slots = slices.DeleteFunc(p.slots, func(s *slot) bool {
-		if s.current() != nil {
+		if s.current() != nil || kept(s) {
 			return false
 		}
 		for _, t := range s.tasks {
@@ -38,9 +43,9 @@ func (p *pass) scale() {
 	})
 }
 
-// scaleDown gives up n slots: first those that don't run, then one after the
+// giveUp gives up n slots: first those that don't run, then one after the
 // other from the node that has the most, the highest number first.
-func (p *pass) scaleDown(held []*slot, n int) {
+func (p *pass) giveUp(held []*slot, n int) {
 	load := map[api.NodeID]int{}
 	for _, s := range held {
 		load[s.current().NodeID]++

@@ -41,11 +41,15 @@ func (w *world) command(t *testing.T, words []string) {
 		}
 	case "off", "on":
 		w.power(api.NodeID(arg), words[0] == "on")
+	case "completes": // a task, by itself
+		w.local[api.TaskID(arg)].status.State = api.TaskComplete
+		w.local[api.TaskID(arg)].status.Exhausted = true
 	case "rm-node":
 		w.off[api.NodeID(arg)] = true
 		w.commit(nil, []api.Object{w.v.Node(api.NodeID(arg))})
 	case "service": // service web [word…]: see spec
 		s := &api.Service{ID: api.ServiceID(arg), SpecVersion: 1, Spec: spec(t, api.ServiceSpec{Annotations: api.Annotations{Name: arg}}, words[2:]).Defaults()}
+		s.StartJob(w.now())
 		w.commit([]api.Object{s}, nil)
 	case "update":
 		s := w.v.Service(api.ServiceID(arg))
@@ -90,6 +94,9 @@ func (w *world) respec(s *api.Service, spec api.ServiceSpec) {
 		next.SpecVersion++
 		next.Rollout, next.UpdateStatus = nil, nil
 	}
+	if spec.Mode.Job() && spec.TaskTemplate.ForceUpdate != s.Spec.TaskTemplate.ForceUpdate {
+		next.StartJob(w.now())
+	}
 	w.commit([]api.Object{&next}, nil)
 }
 
@@ -97,6 +104,10 @@ func (w *world) rollback(s *api.Service) {
 	next := *s
 	next.Spec, next.PreviousSpec = *s.PreviousSpec, new(s.Spec)
 	next.SpecVersion++
+	if next.Spec.Mode.Job() {
+		w.commit([]api.Object{&next}, nil)
+		return
+	}
 	next.Rollout = &api.Rollout{Target: next.SpecVersion, Rollback: true, State: api.UpdateRollbackStarted}
 	next.UpdateStatus = &api.UpdateStatus{State: api.UpdateRollbackStarted, Message: "manually requested rollback"}
 	w.commit([]api.Object{&next}, nil)
@@ -148,6 +159,9 @@ func integer(t *testing.T, text string) uint64 {
 // spec changes a spec by words: image=app:1 replicas=3 global parallelism=2 …
 func spec(t *testing.T, s api.ServiceSpec, words []string) api.ServiceSpec {
 	t.Helper()
+	if len(words) > 0 && strings.Contains(words[0], "job") {
+		s.TaskTemplate.RestartPolicy = &api.RestartPolicy{Condition: api.RestartOnFailure}
+	}
 	s = s.Defaults()
 	template := &s.TaskTemplate
 	if template.Placement == nil {
@@ -169,6 +183,14 @@ func spec(t *testing.T, s api.ServiceSpec, words []string) api.ServiceSpec {
 			s.Mode = api.ServiceMode{Replicated: &api.ReplicatedService{Replicas: new(integer(t, value))}}
 		case "global":
 			s.Mode = api.ServiceMode{Global: &api.GlobalService{}}
+		case "job": // job=total, or job=total/concurrent
+			total, concurrent, bounded := strings.Cut(value, "/")
+			s.Mode = api.ServiceMode{ReplicatedJob: &api.ReplicatedJob{TotalCompletions: new(integer(t, total))}}
+			if bounded {
+				s.Mode.ReplicatedJob.MaxConcurrent = new(integer(t, concurrent))
+			}
+		case "global-job":
+			s.Mode = api.ServiceMode{GlobalJob: &api.GlobalJob{}}
 		case "parallelism":
 			s.UpdateConfig.Parallelism = integer(t, value)
 		case "delay":

@@ -19,12 +19,14 @@ import (
 // plan, and no service ever has more under way than its update may.
 func watched(t *rapid.T) *world {
 	w := newWorld()
+	jobs := jobWatch{}
 	w.check = func(before, after *store.View, r orchestrator.Result) {
 		if again := orchestrator.Plan(before, w.input()); !reflect.DeepEqual(r, again) {
 			t.Fatalf("equal input, but another plan\n%s", w.log.String())
 		}
 		for s := range after.Services.All() {
 			withinParallelism(t, w, before.Service(s.ID), s, after)
+			jobs.check(t, w, s, before, after)
 		}
 	}
 	return w
@@ -58,15 +60,52 @@ func withinParallelism(t *rapid.T, w *world, old, s *api.Service, v *store.View)
 	}
 }
 
+// jobWatch remembers what of jobs has completed, whatever becomes of the
+// records, by service, run and place.
+type jobWatch map[string]bool
+
+// check fails if something that completed is begun anew, or a job runs more at
+// once than it may.
+func (j jobWatch) check(t *rapid.T, w *world, s *api.Service, before, after *store.View) {
+	if !s.Spec.Mode.Job() {
+		return
+	}
+	key := func(task *api.Task) string { return fmt.Sprint(s.ID, task.JobIteration.Index, place(task)) }
+	for task := range before.TasksOf(s.ID) {
+		if s.Completes(task) {
+			j[key(task)] = true
+		}
+	}
+	active := map[string]bool{}
+	for task := range after.TasksOf(s.ID) {
+		if before.Task(task.ID) == nil && j[key(task)] {
+			t.Fatalf("%s is made, but its slot has completed\n%s", task.ID, w.log.String())
+		}
+		if task.Live() {
+			active[place(task)] = true
+		}
+	}
+	if most, _ := s.Spec.Mode.Concurrency(); s.Spec.Mode.ReplicatedJob != nil && !s.PendingDelete && uint64(len(active)) > most {
+		t.Fatalf("%s has %d tasks at once, at most %d are allowed\n%s", s.ID, len(active), most, w.log.String())
+	}
+}
+
 func drawSpec(t *rapid.T, name string) api.ServiceSpec {
 	s := api.ServiceSpec{Annotations: api.Annotations{Name: name}}.Defaults()
-	if rapid.IntRange(0, 3).Draw(t, "mode") == 0 {
+	switch rapid.IntRange(0, 5).Draw(t, "mode") {
+	case 0:
 		s.Mode = api.ServiceMode{Global: &api.GlobalService{}}
-	} else {
+	case 1:
+		s.Mode = api.ServiceMode{ReplicatedJob: &api.ReplicatedJob{
+			TotalCompletions: new(rapid.Uint64Range(0, 6).Draw(t, "completions")), MaxConcurrent: new(rapid.Uint64Range(1, 3).Draw(t, "concurrent")),
+		}}
+	case 2:
+		s.Mode = api.ServiceMode{GlobalJob: &api.GlobalJob{}}
+	default:
 		s.Mode = api.ServiceMode{Replicated: &api.ReplicatedService{Replicas: new(rapid.Uint64Range(0, 6).Draw(t, "replicas"))}}
 	}
 	drawTemplate(t, &s)
-	return s
+	return s.Defaults()
 }
 
 func drawTemplate(t *rapid.T, s *api.ServiceSpec) {
@@ -85,8 +124,14 @@ func drawTemplate(t *rapid.T, s *api.ServiceSpec) {
 	if rapid.IntRange(0, 3).Draw(t, "constrained") == 0 {
 		s.TaskTemplate.Placement.Constraints = []string{"node.labels.zone==attic"}
 	}
+	stopFirst := s.UpdateConfig.Order == api.StopFirst
+	if s.Mode.Job() {
+		s.UpdateConfig, s.RollbackConfig = nil, nil
+		s.TaskTemplate.RestartPolicy.Condition = rapid.SampledFrom([]api.RestartCondition{api.RestartOnFailure, api.RestartNone}).Draw(t, "job restart")
+		s.TaskTemplate.ForceUpdate += rapid.Uint64Range(0, 1).Draw(t, "force")
+	}
 	s.EndpointSpec = nil
-	if s.UpdateConfig.Order == api.StopFirst && rapid.IntRange(0, 3).Draw(t, "port") == 0 {
+	if stopFirst && rapid.IntRange(0, 3).Draw(t, "port") == 0 {
 		s.EndpointSpec = &api.EndpointSpec{Ports: []api.PortConfig{{Protocol: api.TCP, TargetPort: 80, PublishedPort: 8080, PublishMode: api.PublishHost}}}
 	}
 }
@@ -95,7 +140,7 @@ func drawTemplate(t *rapid.T, s *api.ServiceSpec) {
 func disturb(t *rapid.T, w *world, nodes []api.NodeID, services []api.ServiceID) {
 	id := rapid.SampledFrom(nodes).Draw(t, "node")
 	n, s := w.v.Node(id), w.v.Service(rapid.SampledFrom(services).Draw(t, "service"))
-	switch event := rapid.IntRange(0, 9).Draw(t, "event"); {
+	switch event := rapid.IntRange(0, 10).Draw(t, "event"); {
 	case event == 0 && n != nil:
 		w.power(id, false)
 	case event == 1 && n != nil:
@@ -108,6 +153,10 @@ func disturb(t *rapid.T, w *world, nodes []api.NodeID, services []api.ServiceID)
 		next := *n
 		next.Spec.Labels = map[string]string{"zone": rapid.SampledFrom([]string{"attic", "cellar"}).Draw(t, "zone")}
 		w.commit([]api.Object{&next}, nil)
+	case event == 4 && s != nil && s.Spec.Mode.ReplicatedJob != nil:
+		spec := api.Clone(s.Spec)
+		spec.Mode.ReplicatedJob.TotalCompletions = new(rapid.Uint64Range(0, 8).Draw(t, "completions"))
+		w.respec(s, spec)
 	case event == 4 && s != nil && s.Spec.Mode.Replicated != nil:
 		spec := api.Clone(s.Spec)
 		spec.Mode.Replicated.Replicas = new(rapid.Uint64Range(0, 6).Draw(t, "replicas"))
@@ -120,6 +169,9 @@ func disturb(t *rapid.T, w *world, nodes []api.NodeID, services []api.ServiceID)
 		w.rollback(s)
 	case event == 8:
 		w.newLeader()
+	case event == 10 && n != nil && w.v.Nodes.Len() > 1 && rapid.Bool().Draw(t, "removed"):
+		w.off[id] = true
+		w.commit(nil, []api.Object{n})
 	case event == 9 && s != nil && rapid.IntRange(0, 4).Draw(t, "really") == 0:
 		next := *s
 		next.PendingDelete = true
@@ -150,7 +202,9 @@ func TestConverges(t *testing.T) {
 		}
 		services := []api.ServiceID{"web", "db"}
 		for _, id := range services {
-			w.commit([]api.Object{&api.Service{ID: id, SpecVersion: 1, Spec: drawSpec(t, string(id))}}, nil)
+			s := &api.Service{ID: id, SpecVersion: 1, Spec: drawSpec(t, string(id))}
+			s.StartJob(w.now())
+			w.commit([]api.Object{s}, nil)
 		}
 		for range rapid.IntRange(1, 12).Draw(t, "events") {
 			disturb(t, w, nodes, services)
@@ -176,6 +230,8 @@ func TestConverges(t *testing.T) {
 	})
 }
 
+func running(t *api.Task) bool { return t.Status.State == api.TaskRunning }
+
 // allHealthy reports whether no task that is wanted is of an image that ends.
 func allHealthy(v *store.View) bool {
 	for task := range v.Tasks.All() {
@@ -193,7 +249,7 @@ func settled(t *rapid.T, w *world, s *api.Service) {
 		wanted := task.DesiredState.Before(api.TaskDraining)
 		if wanted {
 			slots[place(task)]++
-		} else if n := w.v.Node(task.NodeID); !task.Over() && n.Status.State == api.NodeReady {
+		} else if n := w.v.Node(task.NodeID); !task.Over() && n != nil && n.Status.State == api.NodeReady {
 			t.Fatalf("%s was told to end and is %s\n%s", task.ID, task.Status.State, w.log.String())
 		}
 	}
@@ -204,9 +260,16 @@ func settled(t *rapid.T, w *world, s *api.Service) {
 		waits := task.Status.State == api.TaskPending && task.Status.Message != ""
 		replaced := slots[place(task)] > 1 // start-first: the next one can't run, so this one does
 		healthy := strings.HasPrefix(task.Spec.ContainerSpec.Image, "app")
-		down := task.NodeID != "" && w.v.Node(task.NodeID).Status.State == api.NodeDown
+		n := w.v.Node(task.NodeID)
+		down := n != nil && n.Status.State == api.NodeDown
 		if task.DesiredState.Before(api.TaskDraining) && healthy && !waits && !replaced && !down && task.Status.State != api.TaskRunning {
 			t.Fatalf("%s should run and is %s\n%s", task.ID, task.Status.State, w.log.String())
+		}
+	}
+	if s.Spec.Mode.Job() {
+		count := s.CountJob(w.v.TasksOf(s.ID), running)
+		if c := count; c.Completed < c.Total && c.Running == 0 && c.Failed < c.Total-c.Completed && c.Desired > 0 && len(slots) == 0 {
+			t.Fatalf("%s has come to rest at %+v\n%s", s.ID, count, w.log.String())
 		}
 	}
 	if s.Spec.Mode.Replicated != nil && uint64(len(slots)) != s.Spec.Replicas() {

@@ -24,15 +24,22 @@ func (p *planner) service(s *api.Service) {
 		return
 	}
 	pass.gather()
-	if s.Spec.Mode.Global != nil {
+	switch mode := s.Spec.Mode; {
+	case mode.ReplicatedJob != nil:
+		pass.runJob()
+	case mode.GlobalJob != nil:
+		pass.coverJob()
+	case mode.Global != nil:
 		pass.cover()
-	} else {
+	default:
 		pass.scale()
 	}
 	for _, slot := range pass.slots {
 		pass.upkeep(slot)
 	}
-	pass.rollout()
+	if !s.Spec.Mode.Job() { // its tasks end by themselves
+		pass.rollout()
+	}
 	pass.forget()
 }
 
@@ -51,10 +58,10 @@ func (p *pass) specChanged() {
 // no use any more: whose node is no member, or that are gone as was wished.
 func (p *pass) gather() {
 	slots := map[place]*slot{}
-	global := p.s.Spec.Mode.Global != nil
+	perNode := p.s.Spec.Mode.PerNode()
 	for t := range p.v.TasksOf(p.s.ID) {
 		switch {
-		case t.NodeID != "" && p.v.Node(t.NodeID) == nil:
+		case t.NodeID != "" && p.v.Node(t.NodeID) == nil && (perNode || !p.s.Completes(t)):
 			p.drop(t)
 			continue
 		case t.DesiredState == api.TaskRemoved:
@@ -62,7 +69,7 @@ func (p *pass) gather() {
 				p.drop(t)
 			}
 			continue
-		case global == (t.Slot != 0):
+		case perNode == (t.Slot != 0):
 			p.discard(t) // of another mode
 			continue
 		}
@@ -160,7 +167,7 @@ func (p *pass) forget() {
 	for _, s := range p.slots {
 		past := 0
 		for _, t := range slices.Backward(s.tasks) {
-			if wanted(t) {
+			if wanted(t) || p.s.Completes(t) {
 				continue
 			}
 			if past++; past > keep && t.Over() {

@@ -165,6 +165,9 @@ func (p *pass) create(s *slot, edit func(*api.Task)) *api.Task {
 		DesiredState: api.TaskRunning, Status: api.TaskStatus{State: api.TaskNew, Timestamp: p.in.Now},
 		Monitor: p.config().Monitor,
 	}
+	if p.s.Spec.Mode.Job() {
+		t.JobIteration = new(p.s.Iteration())
+	}
 	if edit != nil {
 		edit(t)
 	} else if n := len(s.tasks); n > 0 && !s.tasks[n-1].Over() {

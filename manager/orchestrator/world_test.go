@@ -28,6 +28,8 @@ type world struct {
 	log     strings.Builder
 	// check is called with every plan before it is committed.
 	check func(before, after *store.View, r orchestrator.Result)
+	// committed is called after every commit.
+	committed func()
 }
 
 // local is a task on its board.
@@ -41,7 +43,7 @@ type local struct {
 func newWorld() *world {
 	return &world{
 		v: store.NewView(), watches: map[orchestrator.TimerKey]int{}, off: map[api.NodeID]bool{}, local: map[api.TaskID]*local{},
-		check: func(_, _ *store.View, _ orchestrator.Result) {},
+		check: func(_, _ *store.View, _ orchestrator.Result) {}, committed: func() {},
 	}
 }
 
@@ -91,6 +93,7 @@ func (w *world) commit(puts, deletes []api.Object) {
 	w.v = w.v.With(stamped, deletes)
 	w.v.Index, w.v.Time = w.index, w.now()
 	w.tell(before, stamped, deletes)
+	w.committed()
 }
 
 // stamp is a copy with the store's marks, by way of the encoding, as a record

@@ -2,6 +2,7 @@ package rollout
 
 import (
 	"fmt"
+	"slices"
 
 	"github.com/edgeswarm/edgeswarm/api"
 )
@@ -48,6 +49,8 @@ func (j *Judge) Judge(p *api.ServiceProgress) (Verdict, error) {
 		}
 	}
 	switch {
+	case s.Spec.Mode.Job():
+		return j.job(p)
 	case !p.Converged:
 		return Waiting, nil
 	case j.rolling:
@@ -55,6 +58,19 @@ func (j *Judge) Judge(p *api.ServiceProgress) (Verdict, error) {
 	default:
 		return Settled, nil
 	}
+}
+
+// job weighs how far a job has come: it is done when nothing is left to run.
+func (j *Judge) job(p *api.ServiceProgress) (Verdict, error) {
+	if !p.Converged {
+		return Waiting, nil
+	}
+	name := p.Service.Spec.Name
+	count := p.Service.CountJob(slices.Values(p.Tasks), func(*api.Task) bool { return false })
+	if count.Failed > 0 {
+		return Done, fmt.Errorf("job %s failed: %d of %d tasks failed and are not tried again; see edgectl service ps %s, then run it anew with edgectl service update --force %s", name, count.Failed, count.Total, name, name)
+	}
+	return Done, nil
 }
 
 // rollout weighs where an update stands that began with, or after, the change.

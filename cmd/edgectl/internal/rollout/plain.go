@@ -61,6 +61,9 @@ func (p *Plain) Say(text string) {
 }
 
 func (v View) overall() string {
+	if v.Job {
+		return fmt.Sprintf("job progress: %d out of %d complete", v.Running, v.Total)
+	}
 	return fmt.Sprintf("overall progress: %d out of %d tasks", v.Running, v.Total)
 }
 

@@ -11,7 +11,8 @@ import (
 
 // View is one moment of a service, as it is shown.
 type View struct {
-	Running, Total int
+	Running, Total int // tasks that run, or of a job, have completed
+	Job            bool
 	Steps          []Step
 	// Update is how the update under way stands, nil without one.
 	Update *api.UpdateStatus
@@ -32,9 +33,14 @@ type Step struct {
 
 // Look sums up one moment. p.Service is set.
 func Look(p *api.ServiceProgress) View {
-	global := p.Service.Spec.Mode.Global != nil
-	slots := newest(p.Tasks, global)
-	v := View{Total: int(p.Service.Spec.Replicas()), Update: p.Service.UpdateStatus}
+	mode := p.Service.Spec.Mode
+	global := mode.PerNode()
+	slots := newest(p.Service, p.Tasks, global)
+	v := View{Total: int(p.Service.Spec.Replicas()), Update: p.Service.UpdateStatus, Job: mode.Job()}
+	if mode.ReplicatedJob != nil {
+		_, total := mode.Concurrency()
+		v.Total = int(total)
+	}
 	if global {
 		v.Total = len(slots)
 	}
@@ -69,11 +75,12 @@ func (k slotKey) compare(l slotKey) int {
 	return cmp.Or(cmp.Compare(k.slot, l.slot), cmp.Compare(k.node, l.node))
 }
 
-// newest picks the task of each slot that is wanted most recently.
-func newest(tasks []*api.Task, global bool) map[slotKey]*api.Task {
+// newest picks the task of each slot that is wanted most recently, or that has
+// completed a job's slot.
+func newest(s *api.Service, tasks []*api.Task, global bool) map[slotKey]*api.Task {
 	slots := map[slotKey]*api.Task{}
 	for _, t := range tasks {
-		if !t.DesiredState.Before(api.TaskDraining) {
+		if !t.DesiredState.Before(api.TaskDraining) && !s.Completes(t) {
 			continue // on its way out
 		}
 		key := slotKey{slot: t.Slot}
@@ -102,7 +109,7 @@ func step(p *api.ServiceProgress, t *api.Task) Step {
 	if t.Slot == 0 {
 		s.Key, s.Name = s.Node, t.ServiceName+"."+s.Node
 	}
-	if !p.Service.Current(t) {
+	if job := p.Service.Spec.Mode.Job(); !job && !p.Service.Current(t) {
 		return s
 	}
 	s.State, s.Try, s.Err = t.Status.State, t.Status.Attempt, t.Status.Err
@@ -110,6 +117,9 @@ func step(p *api.ServiceProgress, t *api.Task) Step {
 		s.Err = t.Status.Message
 	}
 	s.Done = s.State == api.TaskRunning
+	if p.Service.Spec.Mode.Job() {
+		s.Done = p.Service.Completes(t)
+	}
 	if s.Done {
 		s.Err = ""
 	}
