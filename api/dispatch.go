@@ -82,12 +82,15 @@ type (
 		Task *Task `json:",omitempty"`
 		// Image holds the manifests of an image that a task of the set needs.
 		Image *Image `json:",omitempty"`
+		// Secret and Config are what a task of the set sees as files.
+		Secret *Secret `json:",omitempty"`
+		Config *Config `json:",omitempty"`
 		// Peer is another member and where it is reached.
 		Peer *Peer `json:",omitempty"`
 		// Fleet is the fleet as far as members may know it.
 		Fleet *FleetInfo `json:",omitempty"`
 	}
-	// ItemKey names an item: its kind ("task", "image", "peer", "fleet") and key.
+	// ItemKey names an item: its kind ("task", "image", "secret", "config", "peer", "fleet") and key.
 	ItemKey struct{ Kind, Key string }
 	// Peer is a member as the others know it.
 	Peer struct {
@@ -143,6 +146,10 @@ func (i Item) Key() ItemKey {
 		return ItemKey{"task", string(i.Task.ID)}
 	case i.Image != nil:
 		return ItemKey{"image", string(i.Image.ID)}
+	case i.Secret != nil:
+		return ItemKey{"secret", string(i.Secret.ID)}
+	case i.Config != nil:
+		return ItemKey{"config", string(i.Config.ID)}
 	case i.Peer != nil:
 		return ItemKey{"peer", string(i.Peer.ID)}
 	case i.Fleet != nil:

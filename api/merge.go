@@ -56,6 +56,7 @@ func mergeContainer(c *ContainerSpec, patch ServicePatch) {
 	c.Env = mergeList(c.Env, patch.EnvAdd, patch.EnvRemove, envName, func(s string) string { return s })
 	c.Mounts = mergeList(c.Mounts, patch.MountAdd, patch.MountRemove,
 		func(m Mount) string { return m.Target }, func(s string) string { return s })
+	mergeData(c, patch)
 }
 
 // envName is the name of a variable "NAME=value".

@@ -26,6 +26,12 @@ type ServicePatch struct {
 	// MountAdd replaces a mount of the same target. MountRemove has targets.
 	MountAdd    []Mount  `json:",omitempty"`
 	MountRemove []string `json:",omitempty"`
+	// SecretAdd and ConfigAdd replace a reference of the same name; the removals
+	// have names or IDs.
+	SecretAdd    []SecretReference `json:",omitempty"`
+	SecretRemove []string          `json:",omitempty"`
+	ConfigAdd    []ConfigReference `json:",omitempty"`
+	ConfigRemove []string          `json:",omitempty"`
 	// PublishAdd replaces a port of the same target and protocol;
 	// PublishRemove has target ports, in both protocols unless one is given.
 	PublishAdd    []PortConfig `json:",omitempty"`

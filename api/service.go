@@ -85,6 +85,9 @@ type ContainerSpec struct {
 	User     string   `json:",omitempty"` // name or uid[:gid]
 	ReadOnly bool     `json:",omitempty"`
 	Mounts   []Mount  `json:",omitempty"`
+	// Secrets and Configs are files that the fleet keeps.
+	Secrets []SecretReference `json:",omitempty"`
+	Configs []ConfigReference `json:",omitempty"`
 	// StopSignal by name ("SIGTERM"); "" is the image's, else SIGTERM.
 	StopSignal string `json:",omitempty"`
 	// StopGracePeriod is how long a task may take to end before it is killed; nil is 10 s.

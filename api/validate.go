@@ -117,6 +117,29 @@ func (c *check) container(at string, s ContainerSpec) {
 	}
 	c.duration(at+"StopGracePeriod", s.StopGracePeriod)
 	c.mounts(at+"Mounts", s.Mounts)
+	c.files(at, s)
+}
+
+// files checks what secrets and configs appear as: no two of them, and none
+// and a mount, at one path.
+func (c *check) files(at string, s ContainerSpec) {
+	taken := map[string]bool{}
+	for _, m := range s.Mounts {
+		taken[path.Clean(m.Target)] = true
+	}
+	file := func(field, name, target string, t FileTarget) {
+		c.that(dataName.MatchString(name), at+field, "name %q: use letters, digits, hyphens, dots and underscores", name)
+		c.that(target != "/" && !strings.HasSuffix(t.Name, "/"), at+field, "target %q of %s is not a file's path", t.Name, name)
+		c.that(!taken[target], at+field, "%s is the place of two files or mounts", target)
+		c.that(t.Permissions() <= 0o777, at+field, "mode %#o of %s is beyond 0777", t.Permissions(), name)
+		taken[target] = true
+	}
+	for _, r := range s.Secrets {
+		file("Secrets", r.SecretName, r.Path(), r.File)
+	}
+	for _, r := range s.Configs {
+		file("Configs", r.ConfigName, r.Path(), r.File)
+	}
 }
 
 func (c *check) mounts(field string, mounts []Mount) {

@@ -15,6 +15,8 @@ var nouns = []noun{
 	nounOf(serviceSchema, func(v *View) *Table[*api.Service] { return &v.Services }, func() *api.Service { return new(api.Service) }),
 	nounOf(taskSchema, func(v *View) *Table[*api.Task] { return &v.Tasks }, func() *api.Task { return new(api.Task) }),
 	nounOf(imageSchema, func(v *View) *Table[*api.Image] { return &v.Images }, func() *api.Image { return new(api.Image) }),
+	nounOf(secretSchema, func(v *View) *Table[*api.Secret] { return &v.Secrets }, func() *api.Secret { return new(api.Secret) }),
+	nounOf(configSchema, func(v *View) *Table[*api.Config] { return &v.Configs }, func() *api.Config { return new(api.Config) }),
 }
 
 // Index names.
@@ -38,6 +40,12 @@ var (
 	}}
 	imageSchema = &schema[*api.Image]{name: "image", indexes: []index[*api.Image]{
 		{name: byName, unique: true, values: func(i *api.Image) []string { return i.Names }},
+	}}
+	secretSchema = &schema[*api.Secret]{name: "secret", indexes: []index[*api.Secret]{
+		{name: byName, unique: true, values: func(s *api.Secret) []string { return []string{s.Spec.Name} }},
+	}}
+	configSchema = &schema[*api.Config]{name: "config", indexes: []index[*api.Config]{
+		{name: byName, unique: true, values: func(c *api.Config) []string { return []string{c.Spec.Name} }},
 	}}
 )
 

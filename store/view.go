@@ -19,6 +19,8 @@ type View struct {
 	Services Table[*api.Service]
 	Tasks    Table[*api.Task]
 	Images   Table[*api.Image]
+	Secrets  Table[*api.Secret]
+	Configs  Table[*api.Config]
 
 	requests requestLog
 }
@@ -105,6 +107,12 @@ func (v *View) ServiceByName(name string) *api.Service { return first(v.Services
 
 // ImageByName finds the image that a full reference resolves to; nil if none.
 func (v *View) ImageByName(name string) *api.Image { return first(v.Images.By(byName, name)) }
+
+// SecretByName finds a secret by its name; nil if there is none.
+func (v *View) SecretByName(name string) *api.Secret { return first(v.Secrets.By(byName, name)) }
+
+// ConfigByName finds a config by its name; nil if there is none.
+func (v *View) ConfigByName(name string) *api.Config { return first(v.Configs.By(byName, name)) }
 
 // NodesByName yields the nodes of a name; there may be several.
 func (v *View) NodesByName(name string) iter.Seq[*api.Node] { return v.Nodes.By(byName, name) }

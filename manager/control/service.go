@@ -74,6 +74,9 @@ func (s *Server) createService(ctx context.Context, r *api.CreateServiceRequest)
 		if err := nameFree(op, tx.View, spec.Name); err != nil {
 			return nil, err
 		}
+		if err := findData(tx.View, op, &spec); err != nil {
+			return nil, err
+		}
 		service := &api.Service{ID: id, Spec: spec, SpecVersion: 1}
 		service.StartJob(s.time(tx.View))
 		tx.Put(service)
@@ -168,6 +171,9 @@ func (s *Server) updateService(ctx context.Context, r *api.UpdateServiceRequest)
 			placement.Platforms = platforms
 			spec.TaskTemplate.Placement = &placement
 		}
+		if err := findData(tx.View, op, &spec); err != nil {
+			return nil, err
+		}
 		if equal(spec, service.Spec) {
 			return service, nil
 		}
@@ -214,6 +220,9 @@ func (s *Server) rollbackService(ctx context.Context, r *api.RollbackServiceRequ
 			return nil, api.Errorf(api.Conflict, op, "service %s has no previous spec to return to", service.Spec.Name)
 		}
 		next := rolledBack(service, s.time(tx.View))
+		if err := findData(tx.View, op, &next.Spec); err != nil {
+			return nil, err
+		}
 		tx.Put(next)
 		return next, nil
 	})

@@ -73,6 +73,7 @@ func (r *roster) compose(node *api.Node, previous set) set {
 			if image := r.view.Image(pinnedDigest(task.Spec.ContainerSpec.Image)); image != nil {
 				add(api.Item{Image: image})
 			}
+			r.addData(task, add)
 		}
 	}
 	for _, peer := range r.peers {
@@ -85,6 +86,20 @@ func (r *roster) compose(node *api.Node, previous set) set {
 		add(api.Item{Fleet: &info})
 	}
 	return next
+}
+
+// addData adds the secrets and configs that a task sees: no other node is sent them.
+func (r *roster) addData(task *api.Task, add func(api.Item)) {
+	for _, ref := range task.Spec.ContainerSpec.Secrets {
+		if secret, ok := r.view.Secrets.Get(string(ref.SecretID)); ok {
+			add(api.Item{Secret: secret})
+		}
+	}
+	for _, ref := range task.Spec.ContainerSpec.Configs {
+		if config, ok := r.view.Configs.Get(string(ref.ConfigID)); ok {
+			add(api.Item{Config: config})
+		}
+	}
 }
 
 // pinnedDigest is the part of a pinned reference that names the image.
@@ -101,6 +116,10 @@ func sameObject(a, b api.Item) bool {
 		return a.Task == b.Task
 	case a.Image != nil:
 		return a.Image == b.Image
+	case a.Secret != nil:
+		return a.Secret == b.Secret
+	case a.Config != nil:
+		return a.Config == b.Config
 	default:
 		return false
 	}
@@ -119,6 +138,10 @@ func newEntry(item api.Item) entry {
 		image := *item.Image
 		image.Meta = api.Meta{}
 		said.Image = &image
+	case item.Secret != nil: // its ID alone: it never changes
+		said.Secret = &api.Secret{ID: item.Secret.ID}
+	case item.Config != nil:
+		said.Config = &api.Config{ID: item.Config.ID}
 	}
 	raw, err := api.Encode(said)
 	if err != nil {
