@@ -2,6 +2,7 @@ package agent
 
 import (
 	"context"
+	"crypto/cipher"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -25,6 +26,11 @@ type Config struct {
 	Dir string
 	// VolumesDir holds a folder for each named volume.
 	VolumesDir string
+	// FilesDir is where tasks' secrets and configs lie in the clear: in memory,
+	// and nobody's but root's. Seal keeps secrets on disk for this node alone; a
+	// node without it takes none.
+	FilesDir string
+	Seal     cipher.AEAD
 	// CgroupParent is the cgroup of all tasks ("/edgeswarm").
 	CgroupParent string
 	// BootID changes with every boot of the board: what a runtime says of
@@ -109,7 +115,7 @@ func New(cfg Config) (*Agent, error) {
 			return nil, fmt.Errorf("open agent: config leaves out %s", name)
 		}
 	}
-	d, err := openDisk(cfg.Dir)
+	d, err := openDisk(cfg.Dir, cfg.Seal)
 	if err != nil {
 		return nil, fmt.Errorf("open agent: %w", err)
 	}

@@ -109,6 +109,14 @@ func (w *worker) make(ctx context.Context, image api.ImageID) error {
 	if err != nil {
 		return err
 	}
+	err = w.insist(ctx, "place secrets and configs", func(context.Context) error {
+		files, err := w.files()
+		c.Mounts = append(c.Mounts, files...)
+		return err
+	})
+	if err != nil {
+		return err
+	}
 	w.held = w.rec.Attempt
 	err = w.insist(ctx, "open logs", func(ctx context.Context) (err error) {
 		c.Stdout, c.Stderr, err = w.a.cfg.Logs.Open(ctx, w.task, w.rec.Attempt)

@@ -2,6 +2,7 @@ package agent
 
 import (
 	"bytes"
+	"crypto/cipher"
 	"errors"
 	"fmt"
 	"os"
@@ -22,7 +23,8 @@ const diskVersion = 1
 // disk is the agent's memory over restarts and reboots: the assignment set as
 // it was last acknowledged, and how far each task has come.
 type disk struct {
-	db *bbolt.DB
+	db   *bbolt.DB
+	seal cipher.AEAD // for secrets; may be nil
 	// note is told of every write and how it went.
 	note func(error)
 	// fault lets a test fail one operation, named by its op.
@@ -53,7 +55,7 @@ var (
 	keySet        = []byte("set")
 )
 
-func openDisk(dir string) (*disk, error) {
+func openDisk(dir string, seal cipher.AEAD) (*disk, error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, err
 	}
@@ -68,7 +70,7 @@ func openDisk(dir string) (*disk, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open %s: %w", path, err)
 	}
-	return &disk{db: db, note: func(error) {}}, nil
+	return &disk{db: db, seal: seal, note: func(error) {}}, nil
 }
 
 func checkVersion(path string) error {
@@ -118,8 +120,13 @@ func (d *disk) load() (set, map[api.TaskID]record, error) {
 		}
 		if b := tx.Bucket(bucketItems); b != nil {
 			err := b.ForEach(func(_, raw []byte) error {
-				var item api.Item
-				err := api.Decode(raw, &item)
+				item, err := decodeItem(raw, d.seal)
+				if errors.Is(err, errUnsealed) {
+					// The node's key is another now. With no set held, the leader
+					// sends all of it anew.
+					s.id = api.SetID{}
+					return nil
+				}
 				s.items[item.Key()] = item
 				return err
 			})
@@ -176,7 +183,11 @@ func (d *disk) saveSet(c change) error {
 			}
 		}
 		for _, item := range c.put {
-			if err := putEncoded(items, itemKey(item.Key()), item); err != nil {
+			raw, err := encodeItem(item, d.seal)
+			if err == nil {
+				err = items.Put(itemKey(item.Key()), raw)
+			}
+			if err != nil {
 				return err
 			}
 		}

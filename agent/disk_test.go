@@ -13,7 +13,7 @@ import (
 
 func TestDiskRemembers(t *testing.T) {
 	dir := t.TempDir()
-	d, err := openDisk(dir)
+	d, err := openDisk(dir, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -48,7 +48,7 @@ func TestDiskRemembers(t *testing.T) {
 		t.Fatal(err)
 	}
 
-	if d, err = openDisk(dir); err != nil {
+	if d, err = openDisk(dir, nil); err != nil {
 		t.Fatal(err)
 	}
 	defer d.close()
@@ -73,7 +73,7 @@ func TestStateThatCantBeRead(t *testing.T) {
 		"no version":    {func(t *testing.T, dir string) { write(t, dir, "VERSION", "x\n") }, "does not hold a version"},
 		"damaged":       {func(t *testing.T, dir string) { write(t, dir, "agent.db", strings.Repeat("garbage ", 4096)) }, "agent.db"},
 		"in use": {func(t *testing.T, dir string) {
-			d, err := openDisk(dir)
+			d, err := openDisk(dir, nil)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -83,7 +83,7 @@ func TestStateThatCantBeRead(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			dir := t.TempDir()
 			c.spoil(t, dir)
-			d, err := openDisk(dir)
+			d, err := openDisk(dir, nil)
 			if err == nil {
 				d.close()
 				t.Fatal("opened")
@@ -110,7 +110,7 @@ func TestRealFullDisk(t *testing.T) {
 		t.Fatalf("mount a small file system (needs root): %v", err)
 	}
 	t.Cleanup(func() { unix.Unmount(dir, unix.MNT_DETACH) })
-	d, err := openDisk(dir)
+	d, err := openDisk(dir, nil)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -79,6 +79,7 @@ func (w *worker) stopContainer(ctx context.Context) (exit *runtime.Exit, err err
 // is made first and the rest remembered later.
 func (w *worker) vacate(ctx context.Context) {
 	w.discard(ctx)
+	w.tidy(ctx, "remove secrets", func(context.Context) error { return w.removeFiles() })
 	w.tidy(ctx, "detach network", func(ctx context.Context) error { return w.a.cfg.Network.Detach(ctx, w.id) })
 	if ctx.Err() != nil {
 		return

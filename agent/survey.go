@@ -58,6 +58,9 @@ func (a *Agent) sweep(ctx context.Context) (map[api.TaskID][]runtime.Status, err
 			return nil, fmt.Errorf("remove container: %w", err)
 		}
 	}
+	if err := a.sweepFiles(known); err != nil {
+		return nil, fmt.Errorf("remove secrets of former tasks: %w", err)
+	}
 	if err := a.retain(ctx, slices.Sorted(maps.Keys(known))); err != nil {
 		return nil, err
 	}
