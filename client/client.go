@@ -37,6 +37,7 @@ type Client struct {
 	conn    *grpc.ClientConn
 	control *api.ControlClient
 	board   *api.BoardClient
+	vault   *api.VaultClient
 	target  target
 
 	patience time.Duration
@@ -74,7 +75,8 @@ func New(ctx context.Context, cfg Config) (*Client, error) {
 	}
 	c := &Client{conn: conn, target: t, patience: cfg.Patience, dialer: d}
 	c.board = api.NewBoardClient(&retrier{next: conn, patience: cfg.Patience})
-	c.control = api.NewControlClient(&retrier{next: conn, patience: cfg.Patience, hopeless: c.hopeless})
+	fleet := &retrier{next: conn, patience: cfg.Patience, hopeless: c.hopeless}
+	c.control, c.vault = api.NewControlClient(fleet), api.NewVaultClient(fleet)
 	if err := c.await(ctx); err != nil {
 		_ = conn.Close()
 		return nil, err
@@ -102,6 +104,9 @@ func (c *Client) await(ctx context.Context) error {
 // Control returns the fleet's side of the node. Calls are repeated on
 // Unavailable and NotLeader; a write without a RequestID is given one.
 func (c *Client) Control() *api.ControlClient { return c.control }
+
+// Vault returns the fleet's secrets and configs. Calls are repeated as Control's.
+func (c *Client) Vault() *api.VaultClient { return c.vault }
 
 // Board returns the node's own side. Only reads are repeated.
 func (c *Client) Board() *api.BoardClient { return c.board }

@@ -102,7 +102,8 @@ func resetTrailers(opts []grpc.CallOption) {
 func repeatable(req any) bool {
 	switch req.(type) {
 	case *api.GetClusterRequest, *api.ListNodesRequest, *api.GetNodeRequest, *api.ListServicesRequest,
-		*api.GetServiceRequest, *api.ListTasksRequest, *api.GetTaskRequest, *api.ListImagesRequest:
+		*api.GetServiceRequest, *api.ListTasksRequest, *api.GetTaskRequest, *api.ListImagesRequest,
+		*api.ListSecretsRequest, *api.GetSecretRequest, *api.ListConfigsRequest, *api.GetConfigRequest:
 		return true
 	case *api.Empty: // GetBoard: the only call of this kind
 		return true
@@ -130,6 +131,14 @@ func requestID(req any) *api.RequestID {
 	case *api.RemoveServiceRequest:
 		return &r.RequestID
 	case *api.RegisterImageRequest:
+		return &r.RequestID
+	case *api.CreateSecretRequest:
+		return &r.RequestID
+	case *api.RemoveSecretRequest:
+		return &r.RequestID
+	case *api.CreateConfigRequest:
+		return &r.RequestID
+	case *api.RemoveConfigRequest:
 		return &r.RequestID
 	default:
 		return nil

@@ -123,5 +123,8 @@ func (c Config) validate() error {
 	return nil
 }
 
+// filesDir is where tasks' secrets and configs lie in the clear.
+func (c Config) filesDir() string { return filepath.Join(c.RunDir, "secrets") }
+
 // Socket is where edgectl finds a board with these settings.
 func (c Config) Socket() string { return filepath.Join(c.RunDir, "edged.sock") }

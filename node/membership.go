@@ -75,8 +75,12 @@ func newMembership(b *Board, known []api.Peer) (m *membership, err error) {
 		self: m.self, dir: b.dir, endpoint: b.endpoint, compass: m.compass, trust: m.trust, clock: b.clock,
 		images: replicator{m}, folder: m.folder, caller: callerOf, logger: m.logger, wanted: make(chan bool, 1),
 	}
+	seal, err := b.keeper.Sealer()
+	if err != nil {
+		return nil, errors.Join(err, m.listener.Close(), m.blobs.Close())
+	}
 	m.agent, err = agent.New(agent.Config{
-		Node: m.self, Dir: b.dir.room(agentRoom), VolumesDir: b.dir.room("volumes"), CgroupParent: b.cfg.CgroupParent, BootID: b.cfg.BootID,
+		Node: m.self, Dir: b.dir.room(agentRoom), VolumesDir: b.dir.room("volumes"), FilesDir: b.cfg.filesDir(), Seal: seal, CgroupParent: b.cfg.CgroupParent, BootID: b.cfg.BootID,
 		Driver: b.parts.Driver, Images: b.images, Network: b.parts.Network, Logs: b.parts.Logs, Sessions: m,
 		Describe: b.describe, Addrs: b.addrs, Changed: b.readdressed, Now: b.clock.Now,
 		OnSet: m.onSet, OnTime: b.clock.Learn, Logger: m.logger.With("room", "agent"),
@@ -97,6 +101,7 @@ func (m *membership) Run(ctx context.Context) error {
 	b := m.board
 	server := rpc.NewServer()
 	server.RegisterService(ptr(api.RelayDesc(api.ControlDesc, m.routeControl)), nil)
+	server.RegisterService(ptr(api.RelayDesc(api.VaultDesc, m.routeControl)), nil)
 	server.RegisterService(ptr(api.RelayDesc(api.DispatchDesc, m.routeDispatch)), nil)
 	server.RegisterService(&api.BoardDesc, boardServer{b})
 	b.serving(m)

@@ -76,6 +76,9 @@ func openParts(cfg Config, dir *stateDir) (p Parts, done func() error, err error
 	if err := os.MkdirAll(cfg.RunDir, 0o755); err != nil {
 		return p, nil, fmt.Errorf("make run directory: %w", err)
 	}
+	if err := host.Tmpfs(cfg.filesDir(), maxFiles); err != nil {
+		return p, nil, err
+	}
 	if p.Packets, err = quic.Listen(cfg.Listen); err != nil {
 		return p, nil, err
 	}
@@ -103,6 +106,9 @@ func openParts(cfg Config, dir *stateDir) (p Parts, done func() error, err error
 	p.Interfaces = kernelInterfaces{cfg.Logger}
 	return p, done, nil
 }
+
+// maxFiles bounds what tasks' secrets and configs take of the board's memory.
+const maxFiles = 64 << 20
 
 // newFinder hears boards by multicast, and where addresses are configured
 // knows of those as well.

@@ -16,6 +16,7 @@ type changeFlags struct {
 	image, args                                  *flagvalue.Opt[string]
 	envRemove, labelRemove, containerLabelRemove []string
 	mountRemove, constraintRemove, networkRemove []string
+	secretRemove, configRemove                   []string
 	publishRemove                                *flagvalue.List[api.PortConfig]
 	force, rollbackNow                           bool
 }
@@ -28,6 +29,8 @@ func (f *changeFlags) register(fs *pflag.FlagSet) {
 	fs.StringArrayVar(&f.labelRemove, "label-rm", nil, "remove a label of the service, by its `key`")
 	fs.StringArrayVar(&f.containerLabelRemove, "container-label-rm", nil, "remove a label of the containers, by its `key`")
 	fs.StringArrayVar(&f.mountRemove, "mount-rm", nil, "remove a mount, by its `target`")
+	fs.StringArrayVar(&f.secretRemove, "secret-rm", nil, "take a `secret` from the tasks")
+	fs.StringArrayVar(&f.configRemove, "config-rm", nil, "take a `config` from the tasks")
 	fs.StringArrayVar(&f.constraintRemove, "constraint-rm", nil, "remove a `constraint`")
 	fs.StringArrayVar(&f.networkRemove, "network-rm", nil, "detach tasks from a `network`")
 	f.publishRemove = defineList(fs, "publish-rm", flagvalue.TargetPort, "port", "remove a published port, by its port inside the task")
@@ -53,7 +56,8 @@ func (f *changeFlags) patch() (api.ServicePatch, error) {
 		Image: f.image.Value, Command: command, Args: args, Hostname: f.hostname.Value, Dir: f.dir.Value, User: f.user.Value, ReadOnly: f.readOnly.Value,
 		EnvAdd: lastOfEach(f.env.Values), EnvRemove: f.envRemove,
 		ContainerLabelAdd: flagvalue.Map(f.containerLabels.Values), ContainerLabelRemove: f.containerLabelRemove,
-		MountAdd: f.mounts.Values, MountRemove: f.mountRemove, PublishAdd: f.ports.Values, PublishRemove: f.publishRemove.Values,
+		MountAdd: f.mounts.Values, MountRemove: f.mountRemove, SecretAdd: f.secrets.Values, SecretRemove: f.secretRemove, ConfigAdd: f.configs.Values, ConfigRemove: f.configRemove,
+		PublishAdd: f.ports.Values, PublishRemove: f.publishRemove.Values,
 		ConstraintAdd: f.constraints.Values, ConstraintRemove: f.constraintRemove, MaxReplicas: f.maxReplicas.Value, Networks: f.networkPatch(),
 		Limits: amountsPatch(f.limitCPU, f.limitMemory), Reservations: amountsPatch(f.reserveCPU, f.reserveMemory),
 		RestartCondition: f.restart.Value, RestartDelay: f.restartDelay.Value, RestartMaxAttempts: f.restartMax.Value, RestartWindow: f.restartWindow.Value,

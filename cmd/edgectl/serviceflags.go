@@ -33,6 +33,8 @@ type taskFlags struct {
 	mounts                      *flagvalue.List[api.Mount]
 	ports                       *flagvalue.List[api.PortConfig]
 	constraints                 *flagvalue.List[string]
+	secrets                     *flagvalue.List[api.SecretReference]
+	configs                     *flagvalue.List[api.ConfigReference]
 }
 
 // registerTaskFlags adds the shared flags. A list is the whole list on create,
@@ -84,6 +86,8 @@ func (f *taskFlags) registerLists(fs *pflag.FlagSet, named func(name, short stri
 	f.containerLabels = defineList(fs, named("container-label", ""), flagvalue.ParsePair, "key=value", verb+" a label of the containers")
 	f.env = defineList(fs, named("env", "e"), flagvalue.Env, "NAME=value", verb+" an environment variable; NAME alone takes the value from here")
 	f.mounts = defineList(fs, named("mount", ""), flagvalue.Mount, "mount", verb+" a mount: type=bind|volume|tmpfs,src=…,dst=…[,readonly][,tmpfs-size=…][,tmpfs-mode=…]")
+	f.secrets = defineList(fs, named("secret", ""), flagvalue.Secret, "secret", verb+" a secret that tasks see: NAME, or source=NAME[,target=…][,uid=…][,gid=…][,mode=0444]")
+	f.configs = defineList(fs, named("config", ""), flagvalue.Config, "config", verb+" a config that tasks see, in the same notation")
 	f.ports = defineList(fs, named("publish", "p"), flagvalue.Port, "port", verb+" a published port: mode=host,target=80,published=8080[,protocol=udp]")
 	f.constraints = defineList(fs, named("constraint", ""), flagvalue.Constraint, "constraint", verb+" a bound on where tasks run, such as node.labels.zone==attic")
 	f.networks = defineList(fs, named("network", ""), flagvalue.Network, "host", "attach tasks to a network: host shares the board's")

@@ -52,7 +52,7 @@ func (f *createFlags) spec(image string, args []string) (api.ServiceSpec, error)
 			ContainerSpec: api.ContainerSpec{
 				Image: image, Labels: flagvalue.Map(f.containerLabels.Values), Args: args,
 				Hostname: f.hostname.Or(""), Env: lastOfEach(append(files, f.env.Values...)), Dir: f.dir.Or(""), User: f.user.Or(""),
-				ReadOnly: f.readOnly.Or(false), Mounts: f.mounts.Values, StopSignal: f.stopSignal.Or(""), StopGracePeriod: f.stopGrace.Value,
+				ReadOnly: f.readOnly.Or(false), Mounts: f.mounts.Values, Secrets: f.secrets.Values, Configs: f.configs.Values, StopSignal: f.stopSignal.Or(""), StopGracePeriod: f.stopGrace.Value,
 			},
 			Resources: f.resources(), RestartPolicy: f.restartPolicy(), Placement: f.placement(), Networks: f.attachments(),
 		},
