@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"maps"
 	"net/netip"
+	"path/filepath"
 	"slices"
 	"sync"
 	"testing"
@@ -32,6 +33,7 @@ const (
 type board struct {
 	*testing.T
 	dir, volumes string
+	files        string // memory, on a real board
 	host         *sim.Host
 	leader       *leader
 	images       *images
@@ -54,7 +56,7 @@ type board struct {
 func newBoard(t *testing.T, script func(runtime.Container) sim.Script) *board {
 	t.Helper()
 	b := &board{
-		T: t, dir: t.TempDir(), volumes: t.TempDir(),
+		T: t, dir: t.TempDir(), volumes: t.TempDir(), files: filepath.Join(t.TempDir(), "files"),
 		host:    sim.NewHost(sim.Config{Image: testImage, Script: script}),
 		leader:  &leader{items: map[api.ItemKey]api.Item{}, seen: map[api.TaskID]api.TaskStatus{}, lease: 3 * time.Second, period: time.Second},
 		images:  &images{},
@@ -81,7 +83,7 @@ func newBoard(t *testing.T, script func(runtime.Container) sim.Script) *board {
 func (b *board) begin() {
 	b.Helper()
 	agent, err := New(Config{
-		Node: "node1", Dir: b.dir, VolumesDir: b.volumes, CgroupParent: "/edgeswarm", BootID: fmt.Sprintf("boot%d", b.boots), Driver: b.host.Open(),
+		Node: "node1", Dir: b.dir, VolumesDir: b.volumes, FilesDir: b.files, Seal: testSeal(1), CgroupParent: "/edgeswarm", BootID: fmt.Sprintf("boot%d", b.boots), Driver: b.host.Open(),
 		Images: b.images, Network: b.network, Logs: b.logs, Sessions: b.leader, Changed: b.changed,
 		Describe: b.describe,
 		Addrs:    func() []netip.AddrPort { return []netip.AddrPort{netip.MustParseAddrPort("192.0.2.1:2377")} },

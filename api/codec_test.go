@@ -15,7 +15,7 @@ import (
 )
 
 // nouns are what the replicated state holds.
-var nouns = []Object{&Cluster{}, &Node{}, &Service{}, &Task{}, &Image{}}
+var nouns = []Object{&Cluster{}, &Node{}, &Service{}, &Task{}, &Image{}, &Secret{}, &Config{}}
 
 // wireTypes are the nouns and every message of every method of the services.
 func wireTypes(t testing.TB) []reflect.Type {
@@ -43,6 +43,7 @@ func wireTypes(t testing.TB) []reflect.Type {
 	visit(reflect.TypeFor[ControlServer]())
 	visit(reflect.TypeFor[BoardServer]())
 	visit(reflect.TypeFor[DispatchServer]())
+	visit(reflect.TypeFor[VaultServer]())
 	var all []reflect.Type
 	for typ := range seen {
 		all = append(all, typ)

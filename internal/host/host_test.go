@@ -78,3 +78,22 @@ func TestNetNSLastsUntilItIsRemoved(t *testing.T) {
 		t.Errorf("still there: %v", err)
 	}
 }
+
+func TestTmpfsIsMountedOnce(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "memory")
+	for range 2 {
+		if err := Tmpfs(path, 1<<20); err != nil {
+			t.Fatal(err)
+		}
+	}
+	var fs unix.Statfs_t
+	if err := unix.Statfs(path, &fs); err != nil || fs.Type != unix.TMPFS_MAGIC {
+		t.Errorf("file system %#x, %v", fs.Type, err)
+	}
+	if err := unix.Unmount(path, 0); err != nil {
+		t.Fatal(err)
+	}
+	if isMountPoint(path) {
+		t.Error("it was mounted twice")
+	}
+}

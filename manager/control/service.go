@@ -66,6 +66,9 @@ func (s *Server) createService(ctx context.Context, r *api.CreateServiceRequest)
 	if err := nameFree(op, v, spec.Name); err != nil {
 		return nil, err
 	}
+	if err := findData(v, op, &spec); err != nil { // before anything is pulled
+		return nil, err
+	}
 	if err := s.pinSpec(ctx, op, &spec); err != nil {
 		return nil, err
 	}
