@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"log/slog"
 	"maps"
@@ -174,6 +175,18 @@ func TestHelpNamesEverySettingAndWhereItMayStand(t *testing.T) {
 	for _, slip := range []string{"stringToString", "slog", "[]", "true|false"} {
 		if strings.Contains(out.String(), slip) {
 			t.Errorf("shows %s", slip)
+		}
+	}
+}
+
+func TestWhoMayNotRunABoardIsToldWhatToDo(t *testing.T) {
+	denied := fmt.Errorf("make run directory: %w", os.ErrPermission)
+	if err := unprivileged(denied, 1000); !errors.Is(err, os.ErrPermission) || !strings.Contains(err.Error(), "as root") {
+		t.Errorf("got %v", err)
+	}
+	for _, err := range []error{unprivileged(denied, 0), unprivileged(io.EOF, 1000), unprivileged(nil, 1000)} {
+		if err != nil && strings.Contains(err.Error(), "as root") {
+			t.Errorf("got %v", err)
 		}
 	}
 }

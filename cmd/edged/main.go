@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"os/signal"
 	"syscall"
@@ -47,5 +48,13 @@ func run(ctx context.Context, args []string) error {
 		fmt.Println("edged", build.Version)
 		return nil
 	}
-	return node.Run(ctx, cfg)
+	return unprivileged(node.Run(ctx, cfg), os.Geteuid())
+}
+
+// unprivileged says what to do when a user other than root may not run a board.
+func unprivileged(err error, uid int) error {
+	if uid != 0 && errors.Is(err, fs.ErrPermission) {
+		return fmt.Errorf("%w; run edged as root: it makes network namespaces and mounts", err)
+	}
+	return err
 }
