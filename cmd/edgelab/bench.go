@@ -110,3 +110,23 @@ func printFigures(cmd *cobra.Command, figures []bench.Figure) error {
 	}
 	return err
 }
+
+func benchSwarmCommand(cfg *lab.Config) *cobra.Command {
+	f := benchFlags{}
+	what := bench.Comparison{}
+	cmd := &cobra.Command{
+		Use: "bench-swarm", Short: "Measure side by side with Docker Swarm on this machine", Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			f.take(cmd, cfg)
+			figures, err := bench.Swarm(cmd.Context(), f.cfg, what)
+			if err != nil {
+				return err
+			}
+			return printFigures(cmd, figures)
+		},
+	}
+	cmd.Flags().IntVar(&what.Replicas, "replicas", 30, "replicas of the service")
+	cmd.Flags().IntVar(&what.Runs, "runs", 5, "how often each side creates it")
+	cmd.Flags().IntVar(&what.Faults, "faults", 0, "how often a leader and a board are killed on each side")
+	return cmd
+}

@@ -35,7 +35,7 @@ func command() *cobra.Command {
 	root := &cobra.Command{Use: "edgelab", Short: "Run a fleet of boards on this machine", SilenceUsage: true, SilenceErrors: true}
 	root.PersistentFlags().StringVar(&cfg.Name, "lab", "edgelab", "name of the lab; several may be up at once")
 	root.PersistentFlags().StringVar(&cfg.Bin, "bin", "bin", "folder of edged and edgectl")
-	root.AddCommand(upCommand(&cfg), downCommand(&cfg), boardCommand(&cfg), cutCommand(&cfg), imageCommand(&cfg), benchCommand(&cfg))
+	root.AddCommand(upCommand(&cfg), downCommand(&cfg), boardCommand(&cfg), cutCommand(&cfg), imageCommand(&cfg), benchCommand(&cfg), benchSwarmCommand(&cfg))
 	return root
 }
 
