@@ -180,6 +180,19 @@ func (f *Fleet) Leader(boards ...*Board) *Board {
 	return nil
 }
 
+// Term names the present term of leadership as a board sees it; "" while it
+// sees none. Two different ones may have the same name for as long as two
+// boards believe that they lead.
+func (f *Fleet) Term(at *Board) string {
+	s := at.Status()
+	if s == nil || s.Leader == "" {
+		return ""
+	}
+	f.journal.mu.Lock()
+	defer f.journal.mu.Unlock()
+	return fmt.Sprint(f.journal.terms, s.Leader)
+}
+
 // Others are the running boards but those named.
 func (f *Fleet) Others(but ...*Board) []*Board {
 	var out []*Board

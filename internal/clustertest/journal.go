@@ -14,6 +14,7 @@ import (
 type journal struct {
 	mu    sync.Mutex
 	lines []string
+	terms int // that any board has begun to lead
 }
 
 const journalSize = 600
@@ -51,6 +52,11 @@ func (l line) Handle(_ context.Context, r slog.Record) error {
 		return true
 	})
 	l.j.add(b.String())
+	if r.Message == "leads the fleet" {
+		l.j.mu.Lock()
+		l.j.terms++
+		l.j.mu.Unlock()
+	}
 	return nil
 }
 

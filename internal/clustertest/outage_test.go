@@ -1,6 +1,7 @@
 package clustertest_test
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"testing"
@@ -23,7 +24,7 @@ func TestAnIsolatedWorkerRebootsTwice(t *testing.T) {
 				f.Within(20*time.Second, "running", f.Converged(f.Boards[0], "web", 8))
 				worker := workers(f)[0]
 				others := f.Others(worker)
-				states := newStates(t, others[0])
+				states := newStates(t, f, others[0])
 				own := len(containers(worker, runtime.Running))
 				if own == 0 {
 					t.Fatal("the worker has no tasks")
@@ -93,16 +94,19 @@ func running(boards []*clustertest.Board) (n int) {
 	return n
 }
 
-// states watches that no task's state moves backwards, and that no two tasks
-// of one slot are both wanted running, but for an update that starts first.
+// states watches that no task's state moves backwards while one node leads, and
+// that no two tasks of one slot are both wanted running. A new leader has to be
+// told again what its predecessor had only heard.
 type states struct {
-	t  *testing.T
-	at *clustertest.Board
-	by map[api.TaskID]api.TaskStatus
+	t    *testing.T
+	f    *clustertest.Fleet
+	at   *clustertest.Board
+	term string
+	by   map[api.TaskID]api.TaskStatus
 }
 
-func newStates(t *testing.T, at *clustertest.Board) *states {
-	return &states{t: t, at: at, by: map[api.TaskID]api.TaskStatus{}}
+func newStates(t *testing.T, f *clustertest.Fleet, at *clustertest.Board) *states {
+	return &states{t: t, f: f, at: at}
 }
 
 func (s *states) look() {
@@ -110,9 +114,15 @@ func (s *states) look() {
 	if !s.at.On() {
 		return
 	}
-	resp, err := s.at.Control().ListTasks(soon(s.t), &api.ListTasksRequest{})
-	if err != nil {
-		return // nobody leads now
+	term := s.f.Term(s.at)
+	ctx, cancel := context.WithTimeout(s.t.Context(), time.Second)
+	defer cancel()
+	resp, err := s.at.Control().ListTasks(ctx, &api.ListTasksRequest{})
+	if err != nil || term == "" || s.f.Term(s.at) != term {
+		return // nobody leads now, or another than a moment ago
+	}
+	if s.term != term {
+		s.term, s.by = term, map[api.TaskID]api.TaskStatus{}
 	}
 	slots := map[string]api.TaskID{}
 	for _, task := range resp.Tasks {
