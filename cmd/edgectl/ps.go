@@ -124,8 +124,8 @@ func newTaskRow(t *api.Task, names map[api.NodeID]string, l *listFlags) taskRow 
 		state += " " + ago
 	}
 	why := t.Status.Err
-	if why == "" && (t.Status.State == api.TaskPending || t.Status.State == api.TaskRejected) {
-		why = t.Status.Message
+	if why == "" && (t.Status.State.Before(api.TaskRunning) || t.Status.State == api.TaskRejected) {
+		why = t.Status.Message // what it waits for
 	}
 	row := taskRow{
 		ID: l.id(string(t.ID)), Name: taskName(t), Image: image, Node: names[t.NodeID], DesiredState: output.Title(string(t.DesiredState)),
