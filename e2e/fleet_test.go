@@ -39,8 +39,17 @@ type fleet struct {
 var labs atomic.Int32
 
 // newFleet powers on boards that hold one fresh fleet key, or with key false
-// nothing. They are taken away when the test ends.
+// nothing.
 func newFleet(t *testing.T, boards int, key bool) *fleet {
+	t.Helper()
+	f := newLab(t, boards, key)
+	f.do(f.lab.Up(t.Context(), boards))
+	return f
+}
+
+// newLab prepares boards that are yet to be powered on. They are taken away
+// when the test ends.
+func newLab(t *testing.T, boards int, key bool) *fleet {
 	t.Helper()
 	cfg := lab.Config{Name: fmt.Sprintf("%s%d%c", labPrefix, os.Getpid(), 'a'+labs.Add(1)-1), Bin: bin}
 	if key {
@@ -59,9 +68,6 @@ func newFleet(t *testing.T, boards int, key bool) *fleet {
 			t.Errorf("take the lab down: %v", err)
 		}
 	})
-	if err := l.Up(t.Context(), boards); err != nil {
-		t.Fatal(err)
-	}
 	return f
 }
 
