@@ -67,16 +67,17 @@ func upCommand(cfg *lab.Config) *cobra.Command {
 // fleetWait is ample: a fleet forms within seconds, also on a busy machine.
 const fleetWait = time.Minute
 
-// awaitFleet returns when all boards are members of one fleet, and ready.
+// awaitFleet returns when all boards are members of one fleet, and ready, and
+// it has managers to spare where there are boards enough.
 func awaitFleet(ctx context.Context, l *lab.Lab, nodes int) error {
 	ctx, cancel := context.WithTimeout(ctx, fleetWait)
 	defer cancel()
 	tick := time.NewTicker(200 * time.Millisecond)
 	defer tick.Stop()
 	for {
-		out, err := l.Board(1).Edgectl(ctx, "node", "ls", "--format", "{{.Status}}")
-		ready := strings.Count(out, "Ready")
-		if err == nil && ready == nodes {
+		out, err := l.Board(1).Edgectl(ctx, "node", "ls", "--format", "{{.Status}} {{.Voter}}")
+		ready, voters := strings.Count(out, "Ready"), strings.Count(out, "true")
+		if err == nil && ready == nodes && (nodes < 3 || voters >= 3) {
 			return nil
 		}
 		select {
