@@ -3,6 +3,7 @@ package control
 import (
 	"cmp"
 	"context"
+	"maps"
 	"slices"
 	"strings"
 
@@ -56,32 +57,34 @@ func unread(c *api.Config) *api.Config {
 	return &next
 }
 
-// usedBy names the services whose spec, or whose running tasks, see something.
-func usedBy(v *store.View, sees func(api.ContainerSpec) bool) []string {
-	names := map[string]bool{}
+// inUse refuses to remove what a service sees: for good while its spec names
+// it, and for as long as they run where only tasks on their way out do. name is
+// what people call the thing, noun what it is.
+func inUse(v *store.View, op, noun, name string, sees func(api.ContainerSpec) bool) error {
+	specs, ending := map[string]bool{}, map[string]bool{}
 	for s := range v.Services.All() {
-		if sees(s.Spec.TaskTemplate.ContainerSpec) {
-			names[s.Spec.Name] = true
+		switch {
+		case !sees(s.Spec.TaskTemplate.ContainerSpec):
+		case s.PendingDelete:
+			ending[s.Spec.Name] = true
+		default:
+			specs[s.Spec.Name] = true
 		}
 	}
 	for t := range v.Tasks.All() {
 		if t.Live() && sees(t.Spec.ContainerSpec) {
-			names[t.ServiceName] = true
+			ending[t.ServiceName] = true
 		}
 	}
-	var all []string
-	for name := range names {
-		all = append(all, name)
-	}
-	slices.Sort(all)
-	return all
-}
-
-func inUse(op, noun, name string, services []string) error {
-	if len(services) == 0 {
+	list := func(names map[string]bool) string { return strings.Join(slices.Sorted(maps.Keys(names)), ", ") }
+	switch {
+	case len(specs) > 0:
+		return api.Errorf(api.Conflict, op, "%s %s is in use by %s; take it from them first with `edgectl service update --%s-rm %s`", noun, name, list(specs), noun, name)
+	case len(ending) > 0: // whoever asks may ask again
+		return api.Errorf(api.Unavailable, op, "%s %s is in use until the tasks of %s that see it have ended; try again then", noun, name, list(ending))
+	default:
 		return nil
 	}
-	return api.Errorf(api.Conflict, op, "%s %s is in use by %s; take it from them first with `edgectl service update --%s-rm %s`", noun, name, strings.Join(services, ", "), noun, name)
 }
 
 func (s *Server) createSecret(ctx context.Context, r *api.CreateSecretRequest) (*api.SecretResponse, error) {
@@ -132,10 +135,9 @@ func (s *Server) removeSecret(ctx context.Context, r *api.RemoveSecretRequest) (
 		if err != nil {
 			return nil, err
 		}
-		users := usedBy(tx.View, func(c api.ContainerSpec) bool {
+		if err := inUse(tx.View, op, "secret", secret.Spec.Name, func(c api.ContainerSpec) bool {
 			return slices.ContainsFunc(c.Secrets, func(ref api.SecretReference) bool { return ref.SecretID == secret.ID })
-		})
-		if err := inUse(op, "secret", secret.Spec.Name, users); err != nil {
+		}); err != nil {
 			return nil, err
 		}
 		tx.Delete(secret)
@@ -192,10 +194,9 @@ func (s *Server) removeConfig(ctx context.Context, r *api.RemoveConfigRequest) (
 		if err != nil {
 			return nil, err
 		}
-		users := usedBy(tx.View, func(c api.ContainerSpec) bool {
+		if err := inUse(tx.View, op, "config", config.Spec.Name, func(c api.ContainerSpec) bool {
 			return slices.ContainsFunc(c.Configs, func(ref api.ConfigReference) bool { return ref.ConfigID == config.ID })
-		})
-		if err := inUse(op, "config", config.Spec.Name, users); err != nil {
+		}); err != nil {
 			return nil, err
 		}
 		tx.Delete(config)

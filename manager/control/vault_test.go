@@ -113,6 +113,26 @@ func TestASecretInUseStays(t *testing.T) {
 	})
 }
 
+func TestASecretOfAServiceOnItsWayOutMayGoSoon(t *testing.T) {
+	inBubble(t, func(t *testing.T, b *bench) {
+		if _, err := b.server.CreateSecret(b.ctx, &api.CreateSecretRequest{Spec: data("old", "old")}); err != nil {
+			t.Fatal(err)
+		}
+		s := spec("db", "web:1", 1)
+		s.TaskTemplate.ContainerSpec.Secrets = []api.SecretReference{{SecretName: "old"}}
+		if _, err := b.server.CreateService(b.ctx, &api.CreateServiceRequest{Spec: s}); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := b.server.RemoveService(b.ctx, &api.RemoveServiceRequest{Service: "db"}); err != nil {
+			t.Fatal(err)
+		}
+		// Unavailable is what clients ask again for.
+		if _, err := b.server.RemoveSecret(b.ctx, &api.RemoveSecretRequest{Secret: "old"}); api.KindOf(err) != api.Unavailable || !strings.Contains(err.Error(), "tasks of db") {
+			t.Errorf("got %v", err)
+		}
+	})
+}
+
 func TestAServiceNamesOnlySecretsThatAreThere(t *testing.T) {
 	inBubble(t, func(t *testing.T, b *bench) {
 		s := spec("db", "nowhere:1", 1)
