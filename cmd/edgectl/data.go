@@ -19,7 +19,8 @@ import (
 // dataNoun is what the commands of secrets and of configs differ in.
 type dataNoun struct {
 	noun, short string
-	most        int // bytes
+	shown       string // of inspect
+	most        int    // bytes
 	create      func(context.Context, *api.VaultClient, api.DataSpec) (id string, err error)
 	list        func(context.Context, *api.VaultClient) ([]dataObject, error)
 	get         func(ctx context.Context, v *api.VaultClient, ref string) (any, error)
@@ -35,7 +36,7 @@ type dataObject struct {
 
 func newSecret(c *cli) *cobra.Command {
 	return newData(c, dataNoun{
-		noun: "secret", short: "Keep secrets for tasks", most: api.MaxSecret,
+		noun: "secret", short: "Keep secrets for tasks", shown: "Show secrets, but not what they hold", most: api.MaxSecret,
 		create: func(ctx context.Context, v *api.VaultClient, spec api.DataSpec) (string, error) {
 			resp, err := v.CreateSecret(ctx, &api.CreateSecretRequest{Spec: spec})
 			if err != nil {
@@ -69,7 +70,7 @@ func newSecret(c *cli) *cobra.Command {
 
 func newConfig(c *cli) *cobra.Command {
 	return newData(c, dataNoun{
-		noun: "config", short: "Keep files for tasks", most: api.MaxConfig,
+		noun: "config", short: "Keep files for tasks", shown: "Show configs with what they hold, in base64", most: api.MaxConfig,
 		create: func(ctx context.Context, v *api.VaultClient, spec api.DataSpec) (string, error) {
 			resp, err := v.CreateConfig(ctx, &api.CreateConfigRequest{Spec: spec})
 			if err != nil {
@@ -200,7 +201,7 @@ func newDataInspect(c *cli, n dataNoun) *cobra.Command {
 	var format string
 	cmd := &cobra.Command{
 		Use:     fmt.Sprintf("inspect [OPTIONS] %s...", strings.ToUpper(n.noun)),
-		Short:   fmt.Sprintf("Show %ss; what a secret holds is not shown", n.noun),
+		Short:   n.shown,
 		Example: fmt.Sprintf("  edgectl %[1]s inspect db-password\n  edgectl %[1]s inspect --format '{{.ID}}' db-password", n.noun),
 		Args:    needArgs(1, -1),
 		RunE: c.with(func(ctx context.Context, node *client.Client, args []string) error {
@@ -217,7 +218,7 @@ func newDataInspect(c *cli, n dataNoun) *cobra.Command {
 			return errors.Join(output.Objects(c.out, format, found), missing)
 		}),
 	}
-	cmd.Flags().StringVar(&format, "format", "", "json, or a Go template")
+	registerFormat(cmd.Flags(), &format, "f")
 	return cmd
 }
 

@@ -24,7 +24,7 @@ func (f *createFlags) serviceMode() (api.ServiceMode, error) {
 	case mode != modeReplicatedJob && f.maxConcurrent.Value != nil:
 		return api.ServiceMode{}, notOfMode("max-concurrent", mode, "only a replicated job runs some of its tasks after others")
 	case job && (f.update.patch() != nil || f.rollback.patch() != nil):
-		return api.ServiceMode{}, notOfMode("update- and --rollback- options", mode, "a job's tasks are never replaced while they run")
+		return api.ServiceMode{}, notOfMode("update-… or --rollback-…", mode, "a job's tasks are never replaced while they run")
 	case job && f.restart.Or("") == api.RestartAny:
 		return api.ServiceMode{}, notOfMode("restart-condition any", mode, "a task that completed is not run again; use on-failure or none")
 	}
