@@ -106,7 +106,7 @@ printf '\033[2m$\033[0m %s\n' "curl http://BOARD:PORT/"
 visit
 show edgectl service ps web
 
-say "Who votes is the fleet's affair; an operator may have a say."
+say "Who votes is the fleet's affair; an operator may have a say. Of two managers only one votes: two would survive no more."
 worker=$(edgectl node ls --format '{{.Hostname}} {{.ManagerStatus}}' | awk '$2 != "Leader" { print $1 }' | tail -1)
 show edgectl node demote "$worker"
 until_ok voters 1
