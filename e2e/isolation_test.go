@@ -25,7 +25,8 @@ func TestAnIsolatedWorkerRebootsTwice(t *testing.T) {
 		t.Fatal("the worker has no task to start again")
 	}
 	spared := f.allProcesses(lead, third)
-	w := f.watch("web", []int{lead, third}, nil)
+	w := f.watch([]string{"service", "ps", "web"}, []int{lead, third}, nil)
+	there := f.watch([]string{"node", "ps", f.board(lone).Name()}, []int{lead}, nil)
 
 	f.do(f.lab.Cut(t.Context(), f.board(lone)))
 	for reboot := 1; reboot <= 2; reboot++ {
@@ -81,6 +82,7 @@ func TestAnIsolatedWorkerRebootsTwice(t *testing.T) {
 	f.exactly("web", 6)
 	f.untouched(spared, lead, third)
 	w.end(f)
+	there.end(f)
 }
 
 // attempts are the running tasks of containers, each with its attempt.

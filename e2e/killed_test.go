@@ -21,7 +21,7 @@ func TestProgramsAreKilled(t *testing.T) {
 	if len(before) != 3 {
 		t.Fatalf("%d containers run of 3", len(before))
 	}
-	w := f.watch("count", []int{1, 2, 3}, nil)
+	w := f.watch([]string{"service", "ps", "count"}, []int{1, 2, 3}, nil)
 	lead := f.leader(1)
 	other := f.other(lead)
 	for _, i := range []int{other, lead} {

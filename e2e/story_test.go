@@ -88,7 +88,7 @@ func (f *fleet) updatesInWaves() {
 	births := map[string]*birth{}
 	var order []*birth
 	before := time.Now()
-	w := f.watch("web", []int{1, 2, 3}, func(tasks []taskRow, begun, complete time.Time) {
+	w := f.watch([]string{"service", "ps", "web"}, []int{1, 2, 3}, func(tasks []taskRow, begun, complete time.Time) {
 		served := map[string]bool{}
 		young := 0
 		for _, r := range tasks {
@@ -156,6 +156,7 @@ func (f *fleet) losesItsLeader() {
 	if s := f.feed(lost, archive, "image", "load", "--quiet"); s.code != 0 {
 		f.t.Fatalf("load web:3: %s", s.err)
 	}
+	w := f.watch([]string{"service", "ps", "web"}, []int{a, b}, nil)
 	f.do(f.board(lost).Kill(f.t.Context()))
 	if blobs := blobsOf(f.t, archive); !f.holds(a, blobs) && !f.holds(b, blobs) {
 		f.t.Error("an image was acknowledged that only one board held whole")
@@ -182,6 +183,7 @@ func (f *fleet) losesItsLeader() {
 	f.runs(lost, "web", 6)
 	f.exactly("web", 6)
 	f.exactly("late", 2)
+	w.end(f)
 }
 
 // exactly waits until containerd everywhere runs one container for each task

@@ -24,7 +24,7 @@ func TestTasks(t *testing.T) {
 
 func (f *fleet) restarts() {
 	f.create("again", "--restart-delay", "100ms", "--entrypoint", "sh", "web:1", "-c", "sleep 1; exit 3")
-	w := f.watch("again", []int{1, 2}, nil)
+	w := f.watch([]string{"service", "ps", "again"}, []int{1, 2}, nil)
 	id := ""
 	f.until("a third attempt of the same task", patient, func() error {
 		tasks, err := f.tasks(2, "again")

@@ -81,9 +81,9 @@ type standing struct {
 	state   api.TaskState
 }
 
-// watch asks the boards in turn for the tasks of a service until stopped. See
-// is called with each sample, and when it was begun and complete; it may be nil.
-func (f *fleet) watch(service string, boards []int, see func(tasks []taskRow, begun, complete time.Time)) *watcher {
+// watch asks the boards in turn for a list of tasks until stopped. See is called
+// with each sample, and when it was begun and complete; it may be nil.
+func (f *fleet) watch(list []string, boards []int, see func(tasks []taskRow, begun, complete time.Time)) *watcher {
 	ctx, cancel := context.WithCancel(f.t.Context())
 	var wg sync.WaitGroup
 	var faults []string
@@ -94,7 +94,7 @@ func (f *fleet) watch(service string, boards []int, see func(tasks []taskRow, be
 		defer tick.Stop()
 		for i := 0; ctx.Err() == nil; i++ {
 			begun := time.Now()
-			tasks, err := f.tasks(boards[i%len(boards)], service)
+			tasks, err := rows[taskRow](f, boards[i%len(boards)], list...)
 			if err == nil {
 				samples++
 				for _, r := range tasks {
