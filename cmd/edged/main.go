@@ -32,8 +32,12 @@ func main() {
 // timerSlack is how late a timer may be. QUIC's own are no finer.
 const timerSlack = time.Millisecond
 
+// Memory is trimmed once a board has started, and from time to time after it.
+const firstTrim, laterTrims = 30 * time.Second, time.Hour
+
 func run(ctx context.Context, args []string) error {
 	_ = host.RelaxTimers(timerSlack) // where the kernel can't, edged works as well
+	go trim(ctx)
 	if len(args) > 0 && args[0] == node.LogProcess {
 		return node.RunLogProcess(ctx, args[1:])
 	}
@@ -57,4 +61,16 @@ func unprivileged(err error, uid int) error {
 		return fmt.Errorf("%w; run edged as root: it makes network namespaces and mounts", err)
 	}
 	return err
+}
+
+// trim keeps small what a board holds between its busy times.
+func trim(ctx context.Context) {
+	for wait := firstTrim; ; wait = laterTrims {
+		select {
+		case <-ctx.Done():
+			return
+		case <-time.After(wait):
+			_ = host.Trim() // where the kernel can't, edged works as well
+		}
+	}
 }
