@@ -305,6 +305,20 @@ func TestFullDisk(t *testing.T) {
 	}
 }
 
+// A card that stays full is complained of once, and again after it was not.
+func TestAFullDiskIsNewsOnce(t *testing.T) {
+	var s spool
+	full := unix.ENOSPC
+	for i, step := range []struct {
+		err  error
+		news bool
+	}{{nil, false}, {full, true}, {full, false}, {full, false}, {nil, false}, {full, true}} {
+		if got := s.news(step.err); got != step.news {
+			t.Errorf("step %d: a write that ends with %v is news: %v", i+1, step.err, got)
+		}
+	}
+}
+
 // TestStalledDisk: a disk that takes nothing delays a task once, for a second;
 // then its lines are counted instead.
 func TestStalledDisk(t *testing.T) {

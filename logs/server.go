@@ -249,7 +249,7 @@ func (s *server) flush(tasks []api.TaskID) {
 			continue
 		}
 		wrote, again, err := sp.flush()
-		if err != nil {
+		if (wrote || err != nil) && sp.news(err) {
 			s.cfg.Logger.Warn("lines are dropped", "task", task, "error", err)
 		}
 		if wrote {

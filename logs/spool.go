@@ -39,6 +39,7 @@ type spool struct {
 	dropped int
 	why     error         // the last reason to drop
 	stalled bool          // the disk takes nothing: drop at once
+	failing bool          // the last write went wrong
 	gone    bool          // the task was removed
 	freed   chan struct{} // closed when pending was taken
 
@@ -150,6 +151,16 @@ func (s *spool) flush() (wrote, again bool, err error) {
 	s.drop(lost, err)
 	s.mu.Unlock()
 	return written > 0, true, err
+}
+
+// news reports whether a failure to write is the first since a write went
+// well: a card that stays full is not complained of every second.
+func (s *spool) news(err error) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	first := err != nil && !s.failing
+	s.failing = err != nil
+	return first
 }
 
 // write appends the batch, to as many files as it takes, and answers how much
