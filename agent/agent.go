@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net"
 	"net/netip"
 	"sync"
 	"time"
@@ -21,8 +22,8 @@ import (
 type Config struct {
 	Node api.NodeID
 	// Dir is the agent's folder in the state directory. It is written to when
-	// the assignment set changes and when an attempt of a task begins or a
-	// task ends for good, and not otherwise.
+	// the assignment set changes, when an attempt of a task begins or is first
+	// found healthy, and when a task ends for good, and not otherwise.
 	Dir string
 	// VolumesDir holds a folder for each named volume.
 	VolumesDir string
@@ -42,6 +43,8 @@ type Config struct {
 	Network  Network
 	Logs     Logs
 	Sessions Sessions
+	// Dial opens the connections of health checks. Nil is a net.Dialer.
+	Dial Dialer
 
 	// Describe answers what the board is; the agent fills in the Engine's Runtime
 	// and RuntimeError. Addrs answers where the node listens.
@@ -76,6 +79,7 @@ type Agent struct {
 	outbox *outbox
 	ports  *ports
 	starts chan struct{} // bounds how many containers are made or started at once
+	execs  chan struct{} // bounds how many probes run commands at once
 
 	described ring // the description may have changed
 	assigned  ring // the set has changed, or a worker has finished
@@ -91,6 +95,10 @@ type Agent struct {
 // startsAtOnce keeps a board that boots with many tasks from starting all in
 // the same second.
 const startsAtOnce = 4
+
+// execsAtOnce keeps the probes of many tasks from taking a board's time: each
+// begins a process.
+const execsAtOnce = 4
 
 // Standing is how the node stands towards its leader.
 type Standing struct {
@@ -115,6 +123,9 @@ func New(cfg Config) (*Agent, error) {
 			return nil, fmt.Errorf("open agent: config leaves out %s", name)
 		}
 	}
+	if cfg.Dial == nil {
+		cfg.Dial = &net.Dialer{}
+	}
 	d, err := openDisk(cfg.Dir, cfg.Seal)
 	if err != nil {
 		return nil, fmt.Errorf("open agent: %w", err)
@@ -125,7 +136,8 @@ func New(cfg Config) (*Agent, error) {
 	}
 	a := &Agent{
 		cfg: cfg, log: cfg.Logger, disk: d, set: stored, records: records, workers: map[api.TaskID]*worker{},
-		outbox: newOutbox(), ports: newPorts(), starts: make(chan struct{}, startsAtOnce), described: newRing(), assigned: newRing(),
+		outbox: newOutbox(), ports: newPorts(), starts: make(chan struct{}, startsAtOnce),
+		execs: make(chan struct{}, execsAtOnce), described: newRing(), assigned: newRing(),
 	}
 	a.standing.Have = stored.id
 	d.note = a.noteDisk

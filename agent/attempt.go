@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync"
 	"time"
 
 	"github.com/edgeswarm/edgeswarm/api"
@@ -82,7 +83,7 @@ func (w *worker) begin(ctx context.Context) error {
 	if ctx.Err() != nil {
 		return ctx.Err()
 	}
-	w.pid, w.lastStart = 0, time.Time{}
+	w.pid, w.lastUp = 0, time.Time{}
 	w.say(api.TaskPreparing, "")
 	return nil
 }
@@ -117,7 +118,7 @@ func (w *worker) make(ctx context.Context, image api.ImageID) error {
 	if err != nil {
 		return err
 	}
-	w.held = w.rec.Attempt
+	w.held, w.addr = w.rec.Attempt, at.Addr
 	err = w.insist(ctx, "open logs", func(ctx context.Context) (err error) {
 		c.Stdout, c.Stderr, err = w.a.cfg.Logs.Open(ctx, w.task, w.rec.Attempt)
 		return err
@@ -125,7 +126,7 @@ func (w *worker) make(ctx context.Context, image api.ImageID) error {
 	if err != nil {
 		return err
 	}
-	return w.insist(ctx, "prepare", func(ctx context.Context) error {
+	err = w.insist(ctx, "prepare", func(ctx context.Context) error {
 		if err := w.turn(ctx); err != nil {
 			return err
 		}
@@ -140,6 +141,10 @@ func (w *worker) make(ctx context.Context, image api.ImageID) error {
 		}
 		return errors.New("image was removed while it was needed")
 	})
+	if err != nil {
+		return err
+	}
+	return w.learnCheck(ctx)
 }
 
 // takeOver waits until the task that this one replaces has stopped. One that is
@@ -199,23 +204,40 @@ func (w *worker) start(ctx context.Context) error {
 	if ctx.Err() != nil {
 		return ctx.Err()
 	}
-	w.lastStart = time.Now()
-	if w.firstStart.IsZero() {
-		w.firstStart = w.lastStart
+	if w.check == nil {
+		w.up()
 	}
 	if err = errors.Join(err, fatal); err != nil {
 		return fmt.Errorf("start: %w", err)
 	}
-	w.sayRunning()
+	w.sayAlive()
 	return nil
 }
 
-func (w *worker) sayRunning() {
-	message := ""
-	if w.lastErr != "" {
-		message = "restarted after: " + w.lastErr
+// up notes when the task began to run as it should.
+func (w *worker) up() {
+	w.lastUp = time.Now()
+	if w.firstUp.IsZero() {
+		w.firstUp = w.lastUp
 	}
-	w.publish(api.TaskStatus{State: api.TaskRunning, PID: w.pid, Message: message}, false)
+}
+
+// sayAlive says that the process runs; with a check, the task does only once
+// it is healthy.
+func (w *worker) sayAlive() {
+	s := api.TaskStatus{State: api.TaskRunning, PID: w.pid, Message: w.past()}
+	if w.check != nil && !w.isHealthy() {
+		s.State, s.Message = api.TaskStarting, "waits for its health check"
+	}
+	w.publish(s, false)
+}
+
+// past is what is told of the attempt before this one.
+func (w *worker) past() string {
+	if w.lastErr == "" {
+		return ""
+	}
+	return "restarted after: " + w.lastErr
 }
 
 // rejoin goes on with a container that a former process left.
@@ -224,23 +246,57 @@ func (w *worker) rejoin(ctx context.Context) ending {
 		return w.endOf(*w.adopted.Exit)
 	}
 	w.prepared.open()
-	w.sayRunning()
-	if _, err := w.a.cfg.Network.Attach(ctx, w.task); err != nil && ctx.Err() == nil {
+	if err := w.learnCheck(ctx); err != nil {
+		return ending{state: api.TaskFailed, err: "its container is gone"}
+	}
+	w.sayAlive()
+	at, err := w.a.cfg.Network.Attach(ctx, w.task)
+	if err != nil && w.check != nil { // where to probe must be known
+		err = w.insist(ctx, "attach network", func(ctx context.Context) (err error) {
+			at, err = w.a.cfg.Network.Attach(ctx, w.task)
+			return err
+		})
+	}
+	if err != nil && ctx.Err() == nil {
 		w.a.log.Warn("network of a running task can't be completed", "task", w.id, "err", err)
 	}
+	w.addr = at.Addr
 	if _, _, err := w.a.cfg.Logs.Open(ctx, w.task, w.rec.Attempt); err != nil && ctx.Err() == nil {
 		w.a.log.Warn("logs of a running task can't be opened", "task", w.id, "err", err)
 	}
 	return w.watch(ctx)
 }
 
-// watch waits for the end of the present attempt.
+// watch waits for the end of the present attempt, which comes by itself or
+// because the task is found unhealthy.
 func (w *worker) watch(ctx context.Context) ending {
+	if w.check == nil {
+		return w.wait(ctx)
+	}
+	var waiting sync.WaitGroup
+	defer waiting.Wait()
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	alive, dead := context.WithCancel(ctx)
+	ended := make(chan ending, 1)
+	waiting.Go(func() {
+		defer dead()
+		ended <- w.wait(ctx)
+	})
+	if why := w.observe(alive); why != nil {
+		return w.giveUp(ctx, why)
+	}
+	return <-ended
+}
+
+// wait answers how the process ended. It may run beside observe: it changes
+// nothing of the worker's.
+func (w *worker) wait(ctx context.Context) ending {
 	var exit runtime.Exit
 	id, blind := runtime.ContainerID(w.id, w.rec.Attempt), false
 	err := w.insist(ctx, "wait", func(ctx context.Context) (err error) {
 		if blind { // until just now
-			w.sayRunning()
+			w.note(w.past())
 		}
 		exit, err = w.a.cfg.Driver.Wait(ctx, id)
 		blind = err != nil
@@ -262,10 +318,8 @@ func (w *worker) endOf(exit runtime.Exit) ending {
 		}
 	case exit.Code == 0:
 		end.state = api.TaskComplete
-	case exit.Code > 128:
-		end.err = fmt.Sprintf("exit code %d (signal %d)", exit.Code, exit.Code-128)
 	default:
-		end.err = fmt.Sprintf("exit code %d", exit.Code)
+		end.err = exitWords(exit.Code)
 	}
 	return end
 }

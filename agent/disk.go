@@ -44,6 +44,8 @@ type record struct {
 	// Started is set before the process of a task that must not run twice
 	// starts: its policy allows no other attempt.
 	Started bool `json:",omitempty"`
+	// Healthy is the last attempt that its health check has found healthy.
+	Healthy int `json:",omitempty"`
 	// Final is set when the task has ended and no attempt follows.
 	Final *api.TaskStatus `json:",omitempty"`
 }

@@ -40,6 +40,7 @@ type board struct {
 	network      *network
 	logs         *logStore
 	changed      chan struct{}
+	dial         Dialer
 
 	agent *Agent
 	stop  func()
@@ -84,7 +85,7 @@ func (b *board) begin() {
 	b.Helper()
 	agent, err := New(Config{
 		Node: "node1", Dir: b.dir, VolumesDir: b.volumes, FilesDir: b.files, Seal: testSeal(1), CgroupParent: "/edgeswarm", BootID: fmt.Sprintf("boot%d", b.boots), Driver: b.host.Open(),
-		Images: b.images, Network: b.network, Logs: b.logs, Sessions: b.leader, Changed: b.changed,
+		Images: b.images, Network: b.network, Logs: b.logs, Sessions: b.leader, Changed: b.changed, Dial: b.dial,
 		Describe: b.describe,
 		Addrs:    func() []netip.AddrPort { return []netip.AddrPort{netip.MustParseAddrPort("192.0.2.1:2377")} },
 		Now:      time.Now,

@@ -2,6 +2,8 @@ package agent
 
 import (
 	"context"
+	"slices"
+	"time"
 
 	"github.com/edgeswarm/edgeswarm/api"
 	"github.com/edgeswarm/edgeswarm/runtime"
@@ -23,10 +25,18 @@ func (w *worker) publish(s api.TaskStatus, urgent bool) { w.tell(w.complete(s), 
 // complete fills in what is the same for all statuses of an attempt.
 func (w *worker) complete(s api.TaskStatus) api.TaskStatus {
 	s.Attempt, s.Timestamp = w.rec.Attempt, w.a.cfg.Now()
+	s.RecentFailures = w.recentFailures(time.Now())
 	if w.held != 0 && w.held == w.rec.Attempt {
 		s.ContainerID = runtime.ContainerID(w.id, w.held)
 	}
 	return s
+}
+
+// recentFailures counts the attempts that failed lately, as far as this process
+// has seen them.
+func (w *worker) recentFailures(now time.Time) int {
+	w.failedAt = slices.DeleteFunc(w.failedAt, func(at time.Time) bool { return now.Sub(at) > api.RecentFailurePeriod })
+	return len(w.failedAt)
 }
 
 func (w *worker) tell(s api.TaskStatus, urgent bool) {

@@ -31,17 +31,20 @@ type worker struct {
 	finished *gate
 
 	// The rest belongs to the worker's goroutine.
-	rec        record
-	fresh      bool // no attempt has begun before this process
-	hist       history
-	policy     policy
-	adopted    *runtime.Status
-	leftovers  []int // attempts whose containers are of no more use
-	held       int   // the attempt that may have a container; 0 if none has
-	pid        int
-	firstStart time.Time // of this task by this process
-	lastStart  time.Time
-	lastErr    string // why the attempt before this one ended
+	rec       record
+	fresh     bool // no attempt has begun before this process
+	hist      history
+	policy    policy
+	adopted   *runtime.Status
+	leftovers []int // attempts whose containers are of no more use
+	held      int   // the attempt that may have a container; 0 if none has
+	pid       int
+	check     *api.HealthConfig // of the present attempt; nil if it has none
+	addr      string            // the task's address, "" with the board's network
+	firstUp   time.Time         // when the task first ran, with a check healthily, by this process
+	lastUp    time.Time         // the same of the present attempt
+	failedAt  []time.Time       // attempts that failed lately
+	lastErr   string            // why the attempt before this one ended
 }
 
 // newWorker continues a task from its record and from the containers found of it.
@@ -186,16 +189,19 @@ func (w *worker) conclude(ctx context.Context, end ending) (again bool) {
 	now := time.Now()
 	s := end.status()
 	var ran, delay time.Duration
-	if !w.lastStart.IsZero() {
-		ran = now.Sub(w.lastStart)
+	if !w.lastUp.IsZero() {
+		ran = now.Sub(w.lastUp)
+	}
+	if end.state != api.TaskComplete {
+		w.failedAt = append(w.failedAt, now)
 	}
 	if end.state != api.TaskRejected {
 		delay, again = w.policy.next(&w.hist, end.state == api.TaskFailed, ran, now)
 	}
 	s.Exhausted = !again
-	s.InMonitor = !w.firstStart.IsZero() && now.Sub(w.firstStart) <= w.monitor()
+	s.InMonitor = w.monitored(now)
 	if again {
-		s.Message = fmt.Sprintf("restarts in %v", delay)
+		s.Message, s.NextTry = fmt.Sprintf("restarts in %v", delay), delay
 	}
 	w.lastErr = end.err
 	if !again {
@@ -216,9 +222,16 @@ func (w *worker) finish(s api.TaskStatus, urgent bool) {
 	w.tell(s, urgent)
 }
 
-func (w *worker) monitor() time.Duration {
-	if w.task.Monitor > 0 {
-		return w.task.Monitor
+// monitored reports whether an end at this time counts against the update that
+// made the task: it came soon after the task first ran, or before its health
+// check ever found it healthy.
+func (w *worker) monitored(now time.Time) bool {
+	if w.firstUp.IsZero() {
+		return w.check != nil && w.rec.Healthy == 0
 	}
-	return api.DefaultMonitor
+	monitor := api.DefaultMonitor
+	if w.task.Monitor > 0 {
+		monitor = w.task.Monitor
+	}
+	return now.Sub(w.firstUp) <= monitor
 }

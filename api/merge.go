@@ -19,6 +19,11 @@ func (s ServiceSpec) Merge(patch ServicePatch) (ServiceSpec, error) {
 	s.Labels = mergeLabels(s.Labels, patch.LabelAdd, patch.LabelRemove)
 	mergeContainer(&s.TaskTemplate.ContainerSpec, patch)
 	mergeTask(&s.TaskTemplate, patch)
+	health, err := mergeHealth(s.TaskTemplate.ContainerSpec.Healthcheck, patch.Health)
+	if err != nil {
+		return ServiceSpec{}, err
+	}
+	s.TaskTemplate.ContainerSpec.Healthcheck = health
 	if err := mergePlacement(&s.TaskTemplate, patch); err != nil {
 		return ServiceSpec{}, err
 	}

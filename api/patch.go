@@ -51,6 +51,7 @@ type ServicePatch struct {
 	RestartWindow      *time.Duration    `json:",omitempty"`
 	StopSignal         *string           `json:",omitempty"`
 	StopGracePeriod    *time.Duration    `json:",omitempty"`
+	Health             *HealthPatch      `json:",omitempty"`
 
 	// Replicas of a replicated job are its TotalCompletions.
 	Replicas      *uint64 `json:",omitempty"`

@@ -92,6 +92,8 @@ type ContainerSpec struct {
 	StopSignal string `json:",omitempty"`
 	// StopGracePeriod is how long a task may take to end before it is killed; nil is 10 s.
 	StopGracePeriod *time.Duration `json:",omitempty"`
+	// Healthcheck is how a task proves that it serves; nil is the image's own.
+	Healthcheck *HealthConfig `json:",omitempty"`
 }
 
 // MountType is where a mount comes from.

@@ -96,7 +96,15 @@ type TaskStatus struct {
 	// Exhausted marks an end that the agent will not follow with another
 	// attempt: the policy forbids it. The manager decides what comes next.
 	Exhausted bool `json:",omitempty"`
+	// NextTry is how long after Timestamp the next attempt begins, when one does.
+	NextTry time.Duration `json:",omitempty"`
+	// RecentFailures counts the attempts of this task on its node that failed
+	// within RecentFailurePeriod before Timestamp, this one among them.
+	RecentFailures int `json:",omitempty"`
 }
+
+// RecentFailurePeriod is over which RecentFailures are counted, as in Swarm.
+const RecentFailurePeriod = 5 * time.Minute
 
 // Newer reports whether s supersedes old: a later attempt, or a later state of
 // the same one.

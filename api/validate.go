@@ -116,6 +116,7 @@ func (c *check) container(at string, s ContainerSpec) {
 		c.that(isSignal(s.StopSignal), at+"StopSignal", "%q is not a signal's name or number, such as SIGTERM or 15", s.StopSignal)
 	}
 	c.duration(at+"StopGracePeriod", s.StopGracePeriod)
+	c.health(at+"Healthcheck.", s.Healthcheck)
 	c.mounts(at+"Mounts", s.Mounts)
 	c.files(at, s)
 }

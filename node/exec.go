@@ -93,7 +93,8 @@ func passExec(ctx context.Context, m *membership, node api.NodeID, start *api.Ex
 
 // execHere runs a process in a container of this board.
 func (s boardServer) execHere(stream grpc.BidiStreamingServer[api.ExecInput, api.ExecOutput], start *api.ExecStart, status api.TaskStatus) error {
-	if status.State != api.TaskRunning || status.ContainerID == "" {
+	// One that is starting may be looked into: it may never become healthy.
+	if status.State != api.TaskRunning && status.State != api.TaskStarting || status.ContainerID == "" {
 		return api.Errorf(api.Unavailable, "exec", "task %s is not running (%s)", start.Task, status.State)
 	}
 	ctx, cancel := context.WithCancel(stream.Context())

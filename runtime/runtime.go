@@ -51,8 +51,13 @@ type Driver interface {
 	Remove(ctx context.Context, id string) error
 	// List answers all containers that this node made, whoever runs them.
 	List(ctx context.Context) ([]Status, error)
-	// Exec runs one more process in a running container, until it ends or ctx does.
+	// Exec runs one more process in a running container, until it ends or ctx
+	// does: it returns once the process is gone.
 	Exec(ctx context.Context, id string, p Process, io Streams) (exitCode int, err error)
+	// Healthcheck answers the check that the image of a container asks for, of
+	// kind CMD, CMD-SHELL or NONE; nil if it asks for none. It is what it was
+	// when the container was prepared.
+	Healthcheck(ctx context.Context, id string) (*api.HealthConfig, error)
 }
 
 // Info describes the runtime.

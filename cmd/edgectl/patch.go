@@ -48,6 +48,10 @@ func (f *changeFlags) patch() (api.ServicePatch, error) {
 	if err != nil {
 		return api.ServicePatch{}, err
 	}
+	health, err := f.health.patch()
+	if err != nil {
+		return api.ServicePatch{}, err
+	}
 	if f.image.Value != nil && *f.image.Value == "" {
 		return api.ServicePatch{}, invalidf("--image: it has no name: give one such as nginx:1.27")
 	}
@@ -62,6 +66,7 @@ func (f *changeFlags) patch() (api.ServicePatch, error) {
 		Limits: amountsPatch(f.limitCPU, f.limitMemory), Reservations: amountsPatch(f.reserveCPU, f.reserveMemory),
 		RestartCondition: f.restart.Value, RestartDelay: f.restartDelay.Value, RestartMaxAttempts: f.restartMax.Value, RestartWindow: f.restartWindow.Value,
 		StopSignal: f.stopSignal.Value, StopGracePeriod: f.stopGrace.Value, Replicas: f.replicas.Value, MaxConcurrent: f.maxConcurrent.Value,
+		Health: health,
 		Update: f.update.patch(), Rollback: f.rollback.patch(), Force: f.force,
 	}
 	return p, f.check()

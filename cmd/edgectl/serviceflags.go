@@ -27,6 +27,7 @@ type taskFlags struct {
 	stopSignal                  *flagvalue.Opt[string]
 	stopGrace                   *flagvalue.Opt[time.Duration]
 	update, rollback            updateFlags
+	health                      healthFlags
 	networks                    *flagvalue.List[string]
 	labels, containerLabels     *flagvalue.List[flagvalue.Pair]
 	env                         *flagvalue.List[string]
@@ -79,6 +80,7 @@ func (f *taskFlags) registerPolicies(fs *pflag.FlagSet) {
 	f.restartWindow = define(fs, "restart-window", flagvalue.Duration, "duration", "time over which attempts are counted; 0 counts all")
 	f.update.register(fs, "update", true)
 	f.rollback.register(fs, "rollback", false)
+	f.health.register(fs)
 }
 
 func (f *taskFlags) registerLists(fs *pflag.FlagSet, named func(name, short string) string, verb string) {

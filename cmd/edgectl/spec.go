@@ -45,6 +45,10 @@ func (f *createFlags) spec(image string, args []string) (api.ServiceSpec, error)
 	if err != nil {
 		return api.ServiceSpec{}, err
 	}
+	health, err := f.health.config()
+	if err != nil {
+		return api.ServiceSpec{}, err
+	}
 	spec := api.ServiceSpec{
 		Annotations: api.Annotations{Name: f.name.Or(""), Labels: flagvalue.Map(f.labels.Values)},
 		Mode:        mode, UpdateConfig: f.update.config(), RollbackConfig: f.rollback.config(),
@@ -53,6 +57,7 @@ func (f *createFlags) spec(image string, args []string) (api.ServiceSpec, error)
 				Image: image, Labels: flagvalue.Map(f.containerLabels.Values), Args: args,
 				Hostname: f.hostname.Or(""), Env: lastOfEach(append(files, f.env.Values...)), Dir: f.dir.Or(""), User: f.user.Or(""),
 				ReadOnly: f.readOnly.Or(false), Mounts: f.mounts.Values, Secrets: f.secrets.Values, Configs: f.configs.Values, StopSignal: f.stopSignal.Or(""), StopGracePeriod: f.stopGrace.Value,
+				Healthcheck: health,
 			},
 			Resources: f.resources(), RestartPolicy: f.restartPolicy(), Placement: f.placement(), Networks: f.attachments(),
 		},

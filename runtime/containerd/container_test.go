@@ -151,7 +151,7 @@ func TestContainer(t *testing.T) {
 		"Limits": testLimits, "NetworkNamespace": testNetNS, "StopSignalOfTheImage": testImageStopSignal, "ShimKilled": testShimKilled,
 		"Tmpfs": testTmpfs, "LogIsGone": testLogIsGone, "NotExecutable": testNotExecutable, "OtherPlatform": testOtherPlatform,
 		"ExecUser": testExecUser, "ExecTerminal": testExecTerminal, "ExecChildHoldsOutput": testExecChild, "ExecBadCommand": testExecBadCommand,
-		"ExecMuchOutput": testExecMuchOutput, "BadUser": testBadUser,
+		"ExecMuchOutput": testExecMuchOutput, "Healthcheck": testHealthcheck, "ExecLeavesNothing": testExecLeavesNothing, "BadUser": testBadUser,
 	} {
 		t.Run(name, func(t *testing.T) {
 			r := *shared

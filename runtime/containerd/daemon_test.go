@@ -250,15 +250,18 @@ func busybox(t testing.TB) []byte {
 
 // image puts an image of one layer into the daemon's content store, as package
 // image does, and answers the digest of an index with this board's platform
-// and another's.
-func (d *daemon) image(t testing.TB, driver *Driver, config ocispec.ImageConfig) api.ImageID {
+// and another's. The configuration is an ocispec.ImageConfig, or one with
+// Docker's additions.
+func (d *daemon) image(t testing.TB, driver *Driver, config any) api.ImageID {
 	t.Helper()
 	layer := busybox(t)
 	here := platforms.DefaultSpec()
 	blob := d.put(t, driver, ocispec.MediaTypeImageLayer, layer)
-	conf := d.putJSON(t, driver, ocispec.MediaTypeImageConfig, ocispec.Image{
-		Platform: here, Config: config, RootFS: ocispec.RootFS{Type: "layers", DiffIDs: []digest.Digest{digest.FromBytes(layer)}},
-	})
+	conf := d.putJSON(t, driver, ocispec.MediaTypeImageConfig, struct {
+		ocispec.Platform
+		Config any            `json:"config"`
+		RootFS ocispec.RootFS `json:"rootfs"`
+	}{here, config, ocispec.RootFS{Type: "layers", DiffIDs: []digest.Digest{digest.FromBytes(layer)}}})
 	manifest := d.putJSON(t, driver, ocispec.MediaTypeImageManifest, ocispec.Manifest{
 		Versioned: specs.Versioned{SchemaVersion: 2}, MediaType: ocispec.MediaTypeImageManifest, Config: conf, Layers: []ocispec.Descriptor{blob},
 	})

@@ -22,6 +22,7 @@ import (
 type image struct {
 	chain  string // the snapshot of its topmost layer
 	config ocispec.ImageConfig
+	health *healthcheck
 }
 
 // Bounds on what is read of an image and remembered.
@@ -68,6 +69,10 @@ func (d *Driver) unpack(ctx context.Context, id api.ImageID) (*image, error) {
 	if err := json.Unmarshal(raw, &config); err != nil {
 		return nil, invalid("configuration of image %s: %v", id, err)
 	}
+	health, err := healthcheckOf(raw)
+	if err != nil {
+		return nil, invalid("health check of image %s: %v", id, err)
+	}
 	made := config.Platform
 	if made.Variant == "" {
 		made.Variant = platforms.DefaultSpec().Variant // many images for arm/v6 leave it out here
@@ -82,7 +87,7 @@ func (d *Driver) unpack(ctx context.Context, id api.ImageID) (*image, error) {
 	if err != nil {
 		return nil, err
 	}
-	img := &image{chain: chain.String(), config: config.Config}
+	img := &image{chain: chain.String(), config: config.Config, health: health}
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if len(d.images) >= maxRemembered {

@@ -101,8 +101,12 @@ func (d *Driver) create(ctx context.Context, c runtime.Container, img *image, mo
 	if err != nil {
 		return fmt.Errorf("encode specification of container %s: %w", c.ID, err)
 	}
+	extensions, err := img.health.extensions()
+	if err != nil {
+		return fmt.Errorf("encode health check of container %s: %w", c.ID, err)
+	}
 	_, err = d.client.ContainerService().Create(ctx, containers.Container{
-		ID: c.ID, Labels: labelsOf(c, spec.Linux.CgroupsPath, stop), Image: c.Spec.Image, Spec: raw,
+		ID: c.ID, Extensions: extensions, Labels: labelsOf(c, spec.Linux.CgroupsPath, stop), Image: c.Spec.Image, Spec: raw,
 		Runtime:     containers.RuntimeInfo{Name: ociRuntime},
 		Snapshotter: d.cfg.Snapshotter, SnapshotKey: c.ID,
 	})

@@ -69,6 +69,7 @@ func Run(t *testing.T, newFixture func(t *testing.T) Fixture) {
 		"StreamsSurviveReopen":          testStreamsReopen,
 		"Exec":                          testExec,
 		"ExecNotRunning":                testExecNotRunning,
+		"HealthcheckOfImage":            testNoHealthcheck,
 		"ExecEndsWithContext":           testExecContext,
 		"Unavailable":                   testUnavailable,
 		"UnavailableDuringWait":         testUnavailableWait,

@@ -49,6 +49,8 @@ type Script struct {
 	PrepareErr, StartErr error
 	// PrepareTime and StartTime are what it takes.
 	PrepareTime, StartTime time.Duration
+	// Healthcheck is the check that the container's image asks for.
+	Healthcheck *api.HealthConfig
 }
 
 // Event is something that happened to a container, for tests that look at the
@@ -70,6 +72,9 @@ const (
 	OpSignal  Op = "signal"
 	OpEnd     Op = "end"
 	OpRemove  Op = "remove"
+	// An Exec begins, and what it ran is gone.
+	OpExec    Op = "exec"
+	OpExecEnd Op = "exec-end"
 )
 
 // maxJournal bounds what a long random test keeps.

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/edgeswarm/edgeswarm/api"
 	"github.com/edgeswarm/edgeswarm/runtime"
 )
 
@@ -183,10 +184,17 @@ func (d *Driver) Exec(ctx context.Context, id string, proc runtime.Process, stre
 		return 0, err
 	}
 	state, p, m, outage := c.state(), c.process, c.machine(), d.host.outage
-	unlock()
 	if state != runtime.Running {
+		unlock()
 		return 0, fmt.Errorf("exec in %s: %w", id, runtime.ErrNotRunning)
 	}
+	d.host.log(OpExec, c)
+	unlock()
+	defer func() {
+		d.host.mu.Lock()
+		defer d.host.mu.Unlock()
+		d.host.log(OpExecEnd, c)
+	}()
 	m.env = slices.Concat(proc.Env, m.env)
 	if streams.Stdin != nil {
 		m.stdin = streams.Stdin
@@ -224,4 +232,14 @@ func (d *Driver) Exec(ctx context.Context, id string, proc runtime.Process, stre
 		}
 	}
 	return 0, nil
+}
+
+// Healthcheck implements runtime.Driver.
+func (d *Driver) Healthcheck(ctx context.Context, id string) (*api.HealthConfig, error) {
+	c, unlock, err := d.open(ctx, "read health check of", id)
+	if err != nil {
+		return nil, err
+	}
+	defer unlock()
+	return c.script.Healthcheck, nil
 }

@@ -19,6 +19,7 @@ import (
 // steps are those that runtimetest names, less "grow", and
 //
 //	linger DURATION  a signal ends the process only that much later
+//	delete PATH      remove a file that write made
 //
 // A command that was not made by Program runs until a signal ends it.
 func Program(steps ...string) []string { return append([]string{"sim"}, steps...) }
@@ -66,6 +67,8 @@ func (m *machine) step(step string) (pause time.Duration, code int, ended bool) 
 		err = m.cat(first)
 	case "write":
 		err = m.write(first, rest)
+	case "delete":
+		m.files.Delete(first)
 	case "copy":
 		_, err = io.Copy(m.stdout, m.stdin)
 	case "ignore":
