@@ -9,7 +9,6 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
-	"syscall"
 	"testing"
 
 	"github.com/edgeswarm/edgeswarm/internal/lab"
@@ -79,8 +78,8 @@ func sweep() error {
 	}
 	for name := range names {
 		pid, err := strconv.Atoi(strings.TrimRight(strings.TrimPrefix(name, labPrefix), "abcdefghijklmnopqrstuvwxyz"))
-		if err != nil || syscall.Kill(pid, 0) == nil {
-			continue // not ours, or at work
+		if err != nil || atWork(pid) {
+			continue
 		}
 		l, err := lab.New(lab.Config{Name: name})
 		if err != nil {
@@ -91,4 +90,12 @@ func sweep() error {
 		}
 	}
 	return nil
+}
+
+// atWork reports whether a process is a run of Go tests; another's may have
+// been given the number of one that is gone.
+func atWork(pid int) bool {
+	raw, err := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", pid))
+	program, _, _ := strings.Cut(string(raw), "\x00")
+	return err == nil && strings.HasSuffix(program, ".test")
 }
