@@ -27,6 +27,7 @@ func (s ServiceSpec) Merge(patch ServicePatch) (ServiceSpec, error) {
 	if err := mergePlacement(&s.TaskTemplate, patch); err != nil {
 		return ServiceSpec{}, err
 	}
+	mergePreferences(&s.TaskTemplate, patch)
 	mergePorts(&s, patch)
 	s.UpdateConfig = mergeUpdate(s.UpdateConfig, patch.Update)
 	s.RollbackConfig = mergeUpdate(s.RollbackConfig, patch.Rollback)

@@ -37,10 +37,13 @@ type ServicePatch struct {
 	PublishAdd    []PortConfig `json:",omitempty"`
 	PublishRemove []PortConfig `json:",omitempty"`
 
-	ConstraintAdd    []string  `json:",omitempty"`
-	ConstraintRemove []string  `json:",omitempty"`
-	MaxReplicas      *uint64   `json:",omitempty"`
-	Networks         *[]string `json:",omitempty"` // targets
+	ConstraintAdd    []string `json:",omitempty"`
+	ConstraintRemove []string `json:",omitempty"`
+	MaxReplicas      *uint64  `json:",omitempty"`
+	// PreferenceAdd puts preferences after those there are.
+	PreferenceAdd    []PlacementPreference `json:",omitempty"`
+	PreferenceRemove []PlacementPreference `json:",omitempty"`
+	Networks         *[]string             `json:",omitempty"` // targets
 
 	Limits       *ResourcesPatch `json:",omitempty"`
 	Reservations *ResourcesPatch `json:",omitempty"`

@@ -150,6 +150,8 @@ type RestartPolicy struct {
 type Placement struct {
 	// Constraints in Swarm's words: "node.labels.zone==attic", "node.role!=manager".
 	Constraints []string `json:",omitempty"`
+	// Preferences order the nodes that fit.
+	Preferences []PlacementPreference `json:",omitempty"`
 	// MaxReplicas is the most tasks of the service on one node; 0 is no bound.
 	MaxReplicas uint64 `json:",omitempty"`
 	// Platforms the image has; filled in when the image is pinned. Empty: any.

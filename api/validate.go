@@ -88,6 +88,7 @@ func (c *check) task(t TaskSpec) {
 	if p := t.Placement; p != nil {
 		_, err := ParseConstraints(p.Constraints)
 		c.is(at+"Placement.Constraints", err)
+		c.preferences(at+"Placement.Preferences", p.Preferences)
 	}
 	for _, n := range t.Networks {
 		c.that(n.Target == NetworkHost, at+"Networks", "%q: networks across boards do not exist yet; leave it out, or use host", n.Target)

@@ -18,6 +18,7 @@ type changeFlags struct {
 	mountRemove, constraintRemove, networkRemove []string
 	secretRemove, configRemove                   []string
 	publishRemove                                *flagvalue.List[api.PortConfig]
+	preferenceRemove                             *flagvalue.List[api.PlacementPreference]
 	force, rollbackNow                           bool
 }
 
@@ -34,6 +35,7 @@ func (f *changeFlags) register(fs *pflag.FlagSet) {
 	fs.StringArrayVar(&f.constraintRemove, "constraint-rm", nil, "remove a `constraint`")
 	fs.StringArrayVar(&f.networkRemove, "network-rm", nil, "detach tasks from a `network`")
 	f.publishRemove = defineList(fs, "publish-rm", flagvalue.TargetPort, "port", "remove a published port, by its port inside the task")
+	f.preferenceRemove = defineList(fs, "placement-pref-rm", api.ParsePreference, "pref", "remove a placement preference")
 	fs.BoolVar(&f.force, "force", false, "replace the tasks even if nothing else changes")
 	fs.BoolVar(&f.rollbackNow, "rollback", false, "return to the previous spec")
 }
@@ -62,7 +64,8 @@ func (f *changeFlags) patch() (api.ServicePatch, error) {
 		ContainerLabelAdd: flagvalue.Map(f.containerLabels.Values), ContainerLabelRemove: f.containerLabelRemove,
 		MountAdd: f.mounts.Values, MountRemove: f.mountRemove, SecretAdd: f.secrets.Values, SecretRemove: f.secretRemove, ConfigAdd: f.configs.Values, ConfigRemove: f.configRemove,
 		PublishAdd: f.ports.Values, PublishRemove: f.publishRemove.Values,
-		ConstraintAdd: f.constraints.Values, ConstraintRemove: f.constraintRemove, MaxReplicas: f.maxReplicas.Value, Networks: f.networkPatch(),
+		ConstraintAdd: f.constraints.Values, ConstraintRemove: f.constraintRemove, PreferenceAdd: f.preferences.Values, PreferenceRemove: f.preferenceRemove.Values,
+		MaxReplicas: f.maxReplicas.Value, Networks: f.networkPatch(),
 		Limits: amountsPatch(f.limitCPU, f.limitMemory), Reservations: amountsPatch(f.reserveCPU, f.reserveMemory),
 		RestartCondition: f.restart.Value, RestartDelay: f.restartDelay.Value, RestartMaxAttempts: f.restartMax.Value, RestartWindow: f.restartWindow.Value,
 		StopSignal: f.stopSignal.Value, StopGracePeriod: f.stopGrace.Value, Replicas: f.replicas.Value, MaxConcurrent: f.maxConcurrent.Value,

@@ -104,9 +104,12 @@ func prettyService(w io.Writer, v *api.Service) {
 	}
 	s.updateConfig("Update Config", v.Spec.UpdateConfig)
 	s.updateConfig("Rollback Config", v.Spec.RollbackConfig)
-	if p := t.Placement; p != nil && (len(p.Constraints) > 0 || p.MaxReplicas > 0) {
+	if p := t.Placement; p != nil && (len(p.Constraints) > 0 || len(p.Preferences) > 0 || p.MaxReplicas > 0) {
 		fmt.Fprintln(w, "Placement:")
 		s.line(1, "Constraints", strings.Join(p.Constraints, ", "))
+		for _, preference := range p.Preferences {
+			s.line(1, "Preference", preference.String())
+		}
 		if p.MaxReplicas > 0 {
 			s.line(1, "Max Replicas Per Node", fmt.Sprint(p.MaxReplicas))
 		}

@@ -36,6 +36,7 @@ type taskFlags struct {
 	constraints                 *flagvalue.List[string]
 	secrets                     *flagvalue.List[api.SecretReference]
 	configs                     *flagvalue.List[api.ConfigReference]
+	preferences                 *flagvalue.List[api.PlacementPreference]
 }
 
 // registerTaskFlags adds the shared flags. A list is the whole list on create,
@@ -92,6 +93,7 @@ func (f *taskFlags) registerLists(fs *pflag.FlagSet, named func(name, short stri
 	f.configs = defineList(fs, named("config", ""), flagvalue.Config, "config", verb+" a config that tasks see, in the same notation")
 	f.ports = defineList(fs, named("publish", "p"), flagvalue.Port, "port", verb+" a published port: mode=host,target=80,published=8080[,protocol=udp]")
 	f.constraints = defineList(fs, named("constraint", ""), flagvalue.Constraint, "constraint", verb+" a bound on where tasks run, such as node.labels.zone==attic")
+	f.preferences = defineList(fs, named("placement-pref", ""), api.ParsePreference, "pref", verb+" a preference: spread=node.labels.zone spreads tasks evenly over its values")
 	f.networks = defineList(fs, named("network", ""), flagvalue.Network, "host", "attach tasks to a network: host shares the board's")
 }
 

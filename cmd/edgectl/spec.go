@@ -96,10 +96,10 @@ func (f *taskFlags) restartPolicy() *api.RestartPolicy {
 }
 
 func (f *taskFlags) placement() *api.Placement {
-	if len(f.constraints.Values) == 0 && f.maxReplicas.Or(0) == 0 {
+	if len(f.constraints.Values) == 0 && len(f.preferences.Values) == 0 && f.maxReplicas.Or(0) == 0 {
 		return nil
 	}
-	return &api.Placement{Constraints: f.constraints.Values, MaxReplicas: f.maxReplicas.Or(0)}
+	return &api.Placement{Constraints: f.constraints.Values, Preferences: f.preferences.Values, MaxReplicas: f.maxReplicas.Or(0)}
 }
 
 func (f *taskFlags) attachments() []api.NetworkAttachment {

@@ -63,7 +63,7 @@ func TestEveryCreateFlagReachesTheSpec(t *testing.T) {
 	got, err := specOf(t, "--name", "web", "--replicas", "6", "--replicas-max-per-node", "2", "--env-file", file, "-e", "A=flag", "--env", "EDGE_TEST_HERE", "-e", "EDGE_TEST_NOT_SET",
 		"--mount", "type=bind,src=/a,dst=/b,readonly", "-p", "mode=host,target=80,published=8080", "--limit-cpu", "0.5", "--limit-memory", "64m", "--reserve-cpu", "0.25", "--reserve-memory", "32m",
 		"--restart-condition", "on-failure", "--restart-delay", "1s", "--restart-max-attempts", "3", "--restart-window", "1m",
-		"--constraint", "node.role==worker", "--constraint", "node.labels.zone != attic", "-l", "tier=front", "--label", "x", "--container-label", "c=d",
+		"--constraint", "node.role==worker", "--constraint", "node.labels.zone != attic", "--placement-pref", "spread=node.labels.zone", "-l", "tier=front", "--label", "x", "--container-label", "c=d",
 		"--hostname", "web.local", "-w", "/srv", "-u", "1000:1000", "--read-only", "--stop-signal", "int", "--stop-grace-period", "30s", "--entrypoint", "sh -c 'a b'",
 		"--update-parallelism", "2", "--update-delay", "10s", "--update-failure-action", "rollback", "--update-monitor", "20s", "--update-max-failure-ratio", "0.2", "--update-order", "start-first",
 		"--rollback-parallelism", "0", "nginx:1.27", "serve", "--port", "80", "-d")
@@ -84,7 +84,7 @@ func TestEveryCreateFlagReachesTheSpec(t *testing.T) {
 				Limits: &api.Resources{NanoCPUs: 5e8, MemoryBytes: 64 << 20}, Reservations: &api.Resources{NanoCPUs: 25e7, MemoryBytes: 32 << 20},
 			},
 			RestartPolicy: &api.RestartPolicy{Condition: api.RestartOnFailure, Delay: ptr(time.Second), MaxAttempts: ptr(uint64(3)), Window: ptr(time.Minute)},
-			Placement:     &api.Placement{Constraints: []string{"node.role==worker", "node.labels.zone!=attic"}, MaxReplicas: 2},
+			Placement: &api.Placement{Constraints: []string{"node.role==worker", "node.labels.zone!=attic"}, Preferences: []api.PlacementPreference{{Spread: &api.SpreadOver{SpreadDescriptor: "node.labels.zone"}}}, MaxReplicas: 2},
 		},
 		UpdateConfig: &api.UpdateConfig{
 			Parallelism: 2, Delay: 10 * time.Second, FailureAction: api.FailureRollback, Monitor: 20 * time.Second, MaxFailureRatio: 0.2, Order: api.StartFirst,
@@ -145,7 +145,7 @@ func TestEveryUpdateFlagReachesThePatch(t *testing.T) {
 	got, err := patchOf(t, "--image", "web:2", "--args", "serve --port '8 0'", "--entrypoint", "run", "--replicas", "3", "--replicas-max-per-node", "1",
 		"--env-add", "A=1", "--env-rm", "B", "--label-add", "a=b", "--label-rm", "c", "--container-label-add", "d=e", "--container-label-rm", "f",
 		"--mount-add", "src=data,dst=/data", "--mount-rm", "/old", "--publish-add", "mode=host,target=80", "--publish-rm", "81/udp", "--constraint-add", "node.role==worker",
-		"--constraint-rm", "node.role != worker", "--limit-cpu", "1", "--reserve-memory", "8m", "--restart-condition", "none", "--restart-delay", "1s", "--restart-max-attempts", "2", "--restart-window", "3s",
+		"--constraint-rm", "node.role != worker", "--placement-pref-add", "spread=node.labels.zone", "--placement-pref-rm", "spread=node.hostname", "--limit-cpu", "1", "--reserve-memory", "8m", "--restart-condition", "none", "--restart-delay", "1s", "--restart-max-attempts", "2", "--restart-window", "3s",
 		"--stop-signal", "SIGHUP", "--stop-grace-period", "4s", "-u", "me", "-w", "/x", "--hostname", "h",
 		"--update-order", "start-first", "--update-max-failure-ratio", "0.5", "--update-monitor", "5s", "--update-failure-action", "continue", "--rollback-delay", "6s")
 	if err != nil {
@@ -158,7 +158,9 @@ func TestEveryUpdateFlagReachesThePatch(t *testing.T) {
 		MountAdd: []api.Mount{{Type: api.MountVolume, Source: "data", Target: "/data"}}, MountRemove: []string{"/old"},
 		PublishAdd:    []api.PortConfig{{Protocol: api.TCP, TargetPort: 80, PublishMode: api.PublishHost}},
 		PublishRemove: []api.PortConfig{{Protocol: api.UDP, TargetPort: 81}},
-		ConstraintAdd: []string{"node.role==worker"}, ConstraintRemove: []string{"node.role!=worker"}, MaxReplicas: ptr(uint64(1)),
+		ConstraintAdd: []string{"node.role==worker"}, ConstraintRemove: []string{"node.role!=worker"},
+		PreferenceAdd:    []api.PlacementPreference{{Spread: &api.SpreadOver{SpreadDescriptor: "node.labels.zone"}}},
+		PreferenceRemove: []api.PlacementPreference{{Spread: &api.SpreadOver{SpreadDescriptor: "node.hostname"}}}, MaxReplicas: ptr(uint64(1)),
 		Limits: &api.ResourcesPatch{NanoCPUs: ptr(int64(1e9))}, Reservations: &api.ResourcesPatch{MemoryBytes: ptr(int64(8 << 20))},
 		RestartCondition: ptr(api.RestartNone), RestartDelay: ptr(time.Second), RestartMaxAttempts: ptr(uint64(2)), RestartWindow: ptr(3 * time.Second),
 		StopSignal: ptr("SIGHUP"), StopGracePeriod: ptr(4 * time.Second), Replicas: ptr(uint64(3)),

@@ -1,9 +1,9 @@
 package scheduler
 
 import (
-	"cmp"
 	"container/heap"
 	"slices"
+	"time"
 
 	"github.com/edgeswarm/edgeswarm/api"
 )
@@ -15,18 +15,16 @@ type group struct {
 	head   *api.Task
 	rules  *rules
 	counts []int // of the service's wanted tasks, by node index
-	heap   nodeHeap
+	root   *branch
+	path   []*branch    // from the leaf with the best node to the root
+	faulty map[int]bool // by node index, for all; nil for none
+	faults map[int]int  // the same, for the task at hand
 }
 
 func (p *placer) newGroup(t *api.Task) *group {
 	g := &group{placer: p, head: t, rules: p.rulesOf(t), counts: p.fleet.countOf(t.ServiceID)}
-	g.heap.counts = g.counts
-	for _, n := range p.fleet.nodes {
-		if g.rules.static(n).ok() {
-			g.heap.nodes = append(g.heap.nodes, n)
-		}
-	}
-	heap.Init(&g.heap)
+	g.blame()
+	g.root = g.grow(p.fleet.nodes, g.rules.spread)
 	return g
 }
 
@@ -45,7 +43,43 @@ func (r *rules) of(t *api.Task) bool {
 	}
 	return r.maxReplicas == placement.MaxReplicas && r.need == reserved(t) && slices.Equal(r.ports, t.Ports) &&
 		slices.Equal(r.platforms, placement.Platforms) &&
-		slices.Equal(r.texts, placement.Constraints)
+		slices.Equal(r.texts, placement.Constraints) && slices.Equal(r.spread, spreads(placement.Preferences))
+}
+
+// A node is faulty for a version of a service on which so many of its tasks
+// failed within that time.
+const (
+	faultyAfter  = 5
+	faultyWithin = 5 * time.Minute
+)
+
+// blame finds the nodes that are faulty for the service's version. Times are of
+// the fleet: a board whose clock is off is at worst not preferred.
+func (g *group) blame() {
+	failures := map[int]int{}
+	since := g.placer.v.Time.Add(-faultyWithin)
+	for t := range g.placer.v.TasksOf(g.head.ServiceID) {
+		n := g.placer.fleet.byID[t.NodeID]
+		if n == nil || !failed(t) || t.SpecVersion != g.head.SpecVersion || t.Status.Timestamp.Before(since) {
+			continue
+		}
+		failures[n.index]++
+		if more := t.Status.Attempt - 1; more > 0 && t.CreatedAt.After(since) {
+			failures[n.index] += more // the attempts before the last, all as recent
+		}
+	}
+	for index, count := range failures {
+		if count >= faultyAfter {
+			if g.faulty == nil {
+				g.faulty = map[int]bool{}
+			}
+			g.faulty[index] = true
+		}
+	}
+}
+
+func failed(t *api.Task) bool {
+	return t.Status.State == api.TaskRejected || t.Status.State == api.TaskFailed
 }
 
 // prefer makes the nodes on which the slot's tasks of this version failed the
@@ -53,21 +87,20 @@ func (r *rules) of(t *api.Task) bool {
 func (g *group) prefer(t *api.Task) {
 	var faults map[int]int
 	if t.Failures > 0 {
-		faults = g.faults(t)
+		faults = g.slotFaults(t)
 	}
-	if faults == nil && g.heap.faults == nil {
+	if faults == nil && g.faults == nil {
 		return
 	}
-	g.heap.faults = faults
-	heap.Init(&g.heap)
+	g.faults = faults
+	g.root.again()
 }
 
-// faults counts the failures that the slot's history has, by node index.
-func (g *group) faults(t *api.Task) map[int]int {
+// slotFaults counts the failures that the slot's history has, by node index.
+func (g *group) slotFaults(t *api.Task) map[int]int {
 	faults := map[int]int{}
 	for other := range g.placer.v.TasksOf(t.ServiceID) {
-		failed := other.Status.State == api.TaskRejected || other.Status.State == api.TaskFailed
-		if n := g.placer.fleet.byID[other.NodeID]; n != nil && failed && other.Slot == t.Slot && other.SpecVersion == t.SpecVersion {
+		if n := g.placer.fleet.byID[other.NodeID]; n != nil && failed(other) && other.Slot == t.Slot && other.SpecVersion == t.SpecVersion {
 			faults[n.index]++
 		}
 	}
@@ -76,38 +109,19 @@ func (g *group) faults(t *api.Task) map[int]int {
 
 // best is the node that is next to be tried; nil if none is left.
 func (g *group) best() *node {
-	if len(g.heap.nodes) == 0 {
+	if g.path = g.root.best(); g.path == nil {
 		return nil
 	}
-	return g.heap.nodes[0]
+	return g.path[0].leaf.nodes[0]
 }
 
 // exclude rules the best node out.
-func (g *group) exclude() { heap.Pop(&g.heap) }
+func (g *group) exclude() { heap.Pop(&g.path[0].leaf) }
 
 // placed notes that the best node took a task.
-func (g *group) placed() { heap.Fix(&g.heap, 0) }
-
-// nodeHeap orders nodes by faults, tasks of the service, all tasks, and ID.
-type nodeHeap struct {
-	nodes  []*node
-	counts []int
-	faults map[int]int // by node index; nil for none
-}
-
-func (h *nodeHeap) Len() int      { return len(h.nodes) }
-func (h *nodeHeap) Swap(i, j int) { h.nodes[i], h.nodes[j] = h.nodes[j], h.nodes[i] }
-func (h *nodeHeap) Push(x any)    { h.nodes = append(h.nodes, x.(*node)) }
-
-func (h *nodeHeap) Pop() any {
-	last := len(h.nodes) - 1
-	n := h.nodes[last]
-	h.nodes = h.nodes[:last]
-	return n
-}
-
-func (h *nodeHeap) Less(i, j int) bool {
-	a, b := h.nodes[i], h.nodes[j]
-	return cmp.Or(cmp.Compare(h.faults[a.index], h.faults[b.index]), cmp.Compare(h.counts[a.index], h.counts[b.index]),
-		cmp.Compare(a.total, b.total), cmp.Compare(a.index, b.index)) < 0
+func (g *group) placed() {
+	heap.Fix(&g.path[0].leaf, 0)
+	for _, b := range g.path {
+		b.tasks++
+	}
 }

@@ -11,6 +11,7 @@ type rules struct {
 	constraints api.Constraints
 	texts       []string // the constraints as they were written
 	platforms   []api.Platform
+	spread      []api.SpreadOver
 	maxReplicas uint64
 	need        api.Resources
 	ports       []api.PortConfig
@@ -37,6 +38,7 @@ func (p *placer) rulesOf(t *api.Task) *rules {
 		// One that can't be read matches no node: see api.ParseConstraints.
 		r.constraints, _ = api.ParseConstraints(placement.Constraints)
 		r.texts = placement.Constraints
+		r.spread = spreads(placement.Preferences)
 		r.platforms, r.maxReplicas = placement.Platforms, placement.MaxReplicas
 	}
 	for _, port := range t.Ports {
@@ -49,6 +51,17 @@ func (p *placer) rulesOf(t *api.Task) *rules {
 	}
 	p.rules[key] = r
 	return r
+}
+
+// spreads are what the preferences spread over, the first first.
+func spreads(preferences []api.PlacementPreference) []api.SpreadOver {
+	var over []api.SpreadOver
+	for _, p := range preferences {
+		if p.Spread != nil {
+			over = append(over, *p.Spread)
+		}
+	}
+	return over
 }
 
 // static tells what of a node itself rules it out, whatever runs there.

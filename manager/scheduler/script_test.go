@@ -138,6 +138,10 @@ func parseTask(t *testing.T, v *store.View, id string, words []string) *api.Task
 			task.Spec.Placement.MaxReplicas = uint64(number(t, value))
 		case "where":
 			task.Spec.Placement.Constraints = append(task.Spec.Placement.Constraints, value)
+		case "spread":
+			task.Spec.Placement.Preferences = append(task.Spec.Placement.Preferences, api.PlacementPreference{Spread: &api.SpreadOver{SpreadDescriptor: value}})
+		case "attempt":
+			task.Status.Attempt = int(number(t, value))
 		case "platform":
 			task.Spec.Placement.Platforms = append(task.Spec.Placement.Platforms, parsePlatform(value))
 		case "port":
