@@ -84,7 +84,7 @@ func TestEveryCreateFlagReachesTheSpec(t *testing.T) {
 				Limits: &api.Resources{NanoCPUs: 5e8, MemoryBytes: 64 << 20}, Reservations: &api.Resources{NanoCPUs: 25e7, MemoryBytes: 32 << 20},
 			},
 			RestartPolicy: &api.RestartPolicy{Condition: api.RestartOnFailure, Delay: ptr(time.Second), MaxAttempts: ptr(uint64(3)), Window: ptr(time.Minute)},
-			Placement: &api.Placement{Constraints: []string{"node.role==worker", "node.labels.zone!=attic"}, Preferences: []api.PlacementPreference{{Spread: &api.SpreadOver{SpreadDescriptor: "node.labels.zone"}}}, MaxReplicas: 2},
+			Placement:     &api.Placement{Constraints: []string{"node.role==worker", "node.labels.zone!=attic"}, Preferences: []api.PlacementPreference{{Spread: &api.SpreadOver{SpreadDescriptor: "node.labels.zone"}}}, MaxReplicas: 2},
 		},
 		UpdateConfig: &api.UpdateConfig{
 			Parallelism: 2, Delay: 10 * time.Second, FailureAction: api.FailureRollback, Monitor: 20 * time.Second, MaxFailureRatio: 0.2, Order: api.StartFirst,
