@@ -69,8 +69,8 @@ const fleetWait = time.Minute
 
 // awaitFleet returns when all boards are members of one fleet, and ready, and
 // it has managers to spare where there are boards enough.
-func awaitFleet(ctx context.Context, l *lab.Lab, nodes int) error {
-	ctx, cancel := context.WithTimeout(ctx, fleetWait)
+func awaitFleet(caller context.Context, l *lab.Lab, nodes int) error {
+	ctx, cancel := context.WithTimeout(caller, fleetWait)
 	defer cancel()
 	tick := time.NewTicker(200 * time.Millisecond)
 	defer tick.Stop()
@@ -83,6 +83,9 @@ func awaitFleet(ctx context.Context, l *lab.Lab, nodes int) error {
 		select {
 		case <-tick.C:
 		case <-ctx.Done():
+			if caller.Err() != nil {
+				return errors.New("no longer waiting: the boards stay up, and are gone with edgelab down")
+			}
 			return fmt.Errorf("the boards are up, but only %d of %d are in one fleet: see %s", ready, nodes, l.Board(1).LogFile("edged"))
 		}
 	}
