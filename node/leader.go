@@ -50,12 +50,14 @@ func (m *membership) findLeader(ctx context.Context) (api.NodeID, error) {
 }
 
 // askAround asks every manager who leads, again and again until the compass
-// points or ctx ends.
+// points or ctx ends. For a manager that lasts longer than an election: so long,
+// its own log may be about to tell.
 func (m *membership) askAround(ctx context.Context) {
+	began := time.Now()
 	for _, peer := range m.managers() {
 		go func() {
 			for {
-				m.ask(ctx, peer.ID, m.seated())
+				m.ask(ctx, peer.ID, m.seated() && time.Since(began) < staleHints)
 				if leader, _ := m.compass.Leader(); leader != "" || !sleep(ctx, leaderPause) {
 					return
 				}

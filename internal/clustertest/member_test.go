@@ -106,6 +106,32 @@ func TestADeadVoterIsReplaced(t *testing.T) {
 	}
 }
 
+// A voter that was replaced while it was off finds its fleet, though none of
+// those that it knew as managers is one any more.
+func TestAVoterReturnsToAnotherGovernment(t *testing.T) {
+	formed(t, 4, 45, func(t *testing.T, f *clustertest.Fleet) {
+		spare, away := workers(f)[0], f.Leader()
+		away.Cut()
+		f.Within(2*time.Minute, "voting", all(manages(spare, true), f.Formed(3)))
+		for _, b := range f.Others(spare) {
+			setRole(t, spare, b, api.RoleWorker)
+		}
+		f.Within(time.Minute, "governed by one", all(f.Formed(1), func() error {
+			if f.Leader() != spare {
+				return errors.New("the spare does not lead")
+			}
+			return nil
+		}))
+		away.Start()
+		f.Within(time.Minute, "back", all(f.Formed(1), func() error {
+			if s := away.Status(); s.Leader != spare.ID() {
+				return fmt.Errorf("it follows %q", s.Leader)
+			}
+			return nil
+		}))
+	})
+}
+
 // A drained node's tasks move; one that is active again takes new ones.
 func TestDrain(t *testing.T) {
 	formed(t, 3, 41, func(t *testing.T, f *clustertest.Fleet) {
