@@ -84,11 +84,21 @@ func (c *Client) Join(ctx context.Context, addrs []netip.AddrPort) (*api.AdmitRe
 }
 
 // Renew asks for a new certificate with the present one, which may have
-// expired. It is not adopted yet. NotFound or Denied: this board is no member
-// any more.
+// expired. It is not adopted yet. Disowned: see there.
 func (c *Client) Renew(ctx context.Context, addrs []netip.AddrPort) (*api.Credentials, error) {
 	return follow(ctx, addrs, func(addrs []netip.AddrPort) (*api.Credentials, error) { return c.renew(ctx, addrs) })
 }
+
+// Disowned is the error of Renew when a board says that this one is no member
+// of the fleet any more. By has proven who it is by a certificate of the fleet
+// of any age; whether it has a say there is the caller's to know.
+type Disowned struct {
+	By  api.NodeID
+	Err error
+}
+
+func (d *Disowned) Error() string { return d.Err.Error() }
+func (d *Disowned) Unwrap() error { return d.Err }
 
 // follow tries an address, and one hop further the managers that it names.
 func follow[T any](ctx context.Context, addrs []netip.AddrPort, try func([]netip.AddrPort) (*T, error)) (*T, error) {
@@ -150,6 +160,9 @@ func (c *Client) renew(ctx context.Context, addrs []netip.AddrPort) (*api.Creden
 		return nil, err
 	}
 	a, err := s.ask(request{Renew: csr})
+	if api.KindOf(err) == api.NotFound {
+		return nil, &Disowned{By: s.status.Node, Err: err}
+	}
 	if err != nil {
 		return nil, err
 	}

@@ -98,6 +98,8 @@ type (
 		Name    string
 		Addrs   []netip.AddrPort
 		Manager bool
+		// Platform of its board; zero if it is not known.
+		Platform Platform `json:",omitzero"`
 	}
 	// FleetInfo is what every member knows of its fleet.
 	FleetInfo struct {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/netip"
 	"sync/atomic"
 	"time"
 
@@ -35,8 +36,9 @@ type Board struct {
 	intents     chan intent   // what the operator asks for at the local socket
 	member      atomic.Pointer[membership]
 	seeking     atomic.Pointer[admission.Seeker]
-	waits       atomic.Pointer[waiting] // what it says of itself without a fleet
-	advertised  atomic.Pointer[string]  // host[:port]; "" is every address
+	waits       atomic.Pointer[waiting]        // what it says of itself without a fleet
+	advertised  atomic.Pointer[string]         // host[:port]; "" is every address
+	resolved    atomic.Pointer[netip.AddrPort] // what that was last
 }
 
 // New makes a board of the parts given, on the state in cfg.StateDir. It takes

@@ -23,7 +23,7 @@ func errNoFleet(op string) error {
 
 // local refuses a call that did not come over the local socket.
 func local(ctx context.Context, op string) error {
-	if _, remote := rpc.PeerOf(ctx); remote {
+	if !rpc.IsLocal(ctx) {
 		return api.Errorf(api.Denied, op, "only on the board itself, over its socket")
 	}
 	return nil

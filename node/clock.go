@@ -24,6 +24,7 @@ type clock struct {
 
 	mu    sync.Mutex
 	floor time.Time // fleet time was at least this
+	limit time.Time // no clock that is right says later
 	at    time.Time // when, on the monotonic clock
 	saved time.Time
 }
@@ -34,7 +35,7 @@ func openClock(dir string, build time.Time, wall func() time.Time) (*clock, erro
 	if wall == nil {
 		wall = time.Now
 	}
-	c := &clock{path: filepath.Join(dir, "clock"), wall: wall, jumped: make(chan struct{}, 1), floor: build, at: time.Now()}
+	c := &clock{path: filepath.Join(dir, "clock"), wall: wall, jumped: make(chan struct{}, 1), floor: build, limit: build.Add(longestUse), at: time.Now()}
 	raw, err := os.ReadFile(c.path)
 	if errors.Is(err, os.ErrNotExist) {
 		return c, nil
@@ -43,7 +44,7 @@ func openClock(dir string, build time.Time, wall func() time.Time) (*clock, erro
 		return nil, fmt.Errorf("read saved time: %w", err)
 	}
 	saved, err := time.Parse(time.RFC3339, strings.TrimSpace(string(raw)))
-	if err == nil && saved.After(c.floor) { // a damaged file is no worse than none
+	if err == nil && saved.After(c.floor) && saved.Before(c.limit) { // a damaged file is no worse than none
 		c.floor, c.saved = saved, saved
 	}
 	return c, nil
@@ -58,7 +59,7 @@ func (c *clock) Now() time.Time {
 
 func (c *clock) now() time.Time {
 	wall := c.wall()
-	if floor := c.floor.Add(time.Since(c.at)); floor.After(wall) {
+	if floor := c.floor.Add(time.Since(c.at)); floor.After(wall) || wall.After(c.limit) {
 		return floor.UTC().Round(0)
 	}
 	return wall.UTC().Round(0)
@@ -67,12 +68,18 @@ func (c *clock) now() time.Time {
 // Wall is what the board's own clock says, right or not.
 func (c *clock) Wall() time.Time { return c.wall().UTC().Round(0) }
 
-// Learn takes in the time that an authenticated leader gives.
+// longestUse is how long after it was built a program may believe a clock. One
+// that says later is not right, and time that was once believed never goes
+// back: certificates and tokens would be dated by it for ever.
+const longestUse = 15 * 365 * 24 * time.Hour
+
+// Learn takes in the time that an authenticated leader gives, unless it can't
+// be true.
 func (c *clock) Learn(t time.Time) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	by := t.Sub(c.now())
-	if by <= 0 {
+	if by <= 0 || t.After(c.limit) {
 		return
 	}
 	c.floor, c.at = t, time.Now()

@@ -2,10 +2,12 @@ package node
 
 import (
 	"context"
+	"errors"
 	"net/netip"
 	"sync"
 	"time"
 
+	"github.com/edgeswarm/edgeswarm/admission"
 	"github.com/edgeswarm/edgeswarm/api"
 	"github.com/edgeswarm/edgeswarm/identity"
 )
@@ -127,22 +129,23 @@ func (m *membership) spot() {
 			known = true
 		}
 		m.mu.Unlock()
-		if known {
+		if known || s.Manager { // it may have come after all that this board was told
 			m.board.endpoint.Learn(s.Node, s.Addrs...)
 		}
 	}
 }
 
-// doors are where managers of this fleet may answer, each a board's addresses.
+// doors are where managers of this fleet may answer, each a board's addresses:
+// the known ones first, then who says so on this network.
 func (m *membership) doors() [][]netip.AddrPort {
 	var out [][]netip.AddrPort
+	for _, p := range m.managers() {
+		out = append(out, p.Addrs)
+	}
 	for _, s := range m.board.parts.Finder.Sightings() {
 		if s.Fleet == m.fleet && s.Manager && s.Node != m.self {
 			out = append(out, s.Addrs)
 		}
-	}
-	for _, p := range m.managers() {
-		out = append(out, p.Addrs)
 	}
 	return out
 }
@@ -159,7 +162,10 @@ func (m *membership) askForCertificate(ctx context.Context) {
 		}
 		if err != nil {
 			m.logger.Debug("no word from a manager's door", "addrs", addrs, "err", err)
-			if api.KindOf(err) == api.NotFound {
+			// Only a manager of the last set that a leader gave has a say: a board
+			// that was removed, or stolen, still proves that it once belonged.
+			var said *admission.Disowned
+			if errors.As(err, &said) && m.trust.Governs(said.By) {
 				m.disowned()
 				return
 			}

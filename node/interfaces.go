@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/vishvananda/netlink"
 )
@@ -51,28 +52,36 @@ func (kernelInterfaces) Addrs() ([]netip.Addr, error) {
 	return slices.Compact(found), nil
 }
 
-// Watch implements Interfaces.
+// resubscribe is the pause before the kernel is asked again to tell of changes.
+const resubscribe = time.Second
+
+// Watch implements Interfaces. The kernel ends a subscription that has missed
+// something, as when many tasks' links come up at once: then anything may have
+// changed, and it is asked anew.
 func (k kernelInterfaces) Watch(ctx context.Context, changed func()) error {
+	for {
+		if err := k.follow(ctx, changed); err != nil {
+			k.logger.Debug("address watch ended, beginning again", "err", err)
+		}
+		if !sleep(ctx, resubscribe) {
+			return nil
+		}
+		changed()
+	}
+}
+
+func (k kernelInterfaces) follow(ctx context.Context, changed func()) error {
 	updates := make(chan netlink.AddrUpdate, 16)
+	var last error
 	if err := netlink.AddrSubscribeWithOptions(updates, ctx.Done(), netlink.AddrSubscribeOptions{
-		ErrorCallback: func(err error) { k.logger.Debug("address watch", "err", err) },
+		ErrorCallback: func(err error) { last = err },
 	}); err != nil {
 		return fmt.Errorf("watch addresses: %w", err)
 	}
-	for {
-		select {
-		case _, ok := <-updates:
-			if !ok {
-				if ctx.Err() != nil {
-					return nil
-				}
-				return fmt.Errorf("watch addresses: the kernel ended the subscription")
-			}
-			changed()
-		case <-ctx.Done():
-			return nil
-		}
+	for range updates { // closed when ctx ends or the subscription does
+		changed()
 	}
+	return last
 }
 
 // addrs are where this board may be reached now: where it was told to be, else
@@ -81,7 +90,11 @@ func (b *Board) addrs() []netip.AddrPort {
 	port := b.endpoint.Port()
 	if told := *b.advertised.Load(); told != "" {
 		addr, err := parseAddr(told, port)
-		if err != nil {
+		if err == nil {
+			b.resolved.Store(&addr)
+		} else if last := b.resolved.Load(); last != nil {
+			return []netip.AddrPort{*last} // where it was until the resolver went away
+		} else {
 			b.cfg.Logger.Warn("advertised address unknown", "err", err)
 			return nil
 		}
@@ -109,6 +122,10 @@ func (b *Board) watchAddrs(ctx context.Context) error {
 	})
 }
 
+// lookupTimeout keeps a resolver that is out of reach from holding up a node's
+// heartbeats until its leader takes it for dead.
+const lookupTimeout = time.Second
+
 // parseAddr reads host or host:port; a name is looked up.
 func parseAddr(text string, port uint16) (netip.AddrPort, error) {
 	if addr, err := netip.ParseAddr(strings.Trim(text, "[]")); err == nil {
@@ -122,7 +139,9 @@ func parseAddr(text string, port uint16) (netip.AddrPort, error) {
 	if err != nil || p == 0 {
 		return netip.AddrPort{}, fmt.Errorf("%q has no valid port: give host or host:port", text)
 	}
-	ips, err := net.LookupHost(hostname)
+	ctx, cancel := context.WithTimeout(context.Background(), lookupTimeout)
+	defer cancel()
+	ips, err := net.DefaultResolver.LookupHost(ctx, hostname)
 	if err != nil {
 		return netip.AddrPort{}, fmt.Errorf("%q is no address and no name that resolves: %w", text, err)
 	}

@@ -2,6 +2,7 @@ package node
 
 import (
 	"context"
+	"slices"
 
 	"github.com/edgeswarm/edgeswarm/api"
 	"github.com/edgeswarm/edgeswarm/transport"
@@ -24,22 +25,18 @@ func (n neighbourhood) Neighbours() []api.NodeID {
 	return nil
 }
 
-// Platforms implements Neighbourhood: a manager knows those of all boards.
+// Platforms implements Neighbourhood.
 func (n neighbourhood) Platforms() []api.Platform {
-	seen := map[api.Platform]bool{n.b.self.Platform: true}
 	out := []api.Platform{n.b.self.Platform}
 	m := n.b.member.Load()
 	if m == nil {
 		return out
 	}
-	sitting := m.seat.present.Load()
-	if sitting == nil {
-		return out
-	}
-	for node := range sitting.store.View().Nodes.All() {
-		if p := node.Description.Platform; !seen[p] {
-			seen[p] = true
-			out = append(out, p)
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for _, peer := range m.peers {
+		if peer.Platform != (api.Platform{}) && !slices.Contains(out, peer.Platform) {
+			out = append(out, peer.Platform)
 		}
 	}
 	return out

@@ -14,11 +14,7 @@ func (m *membership) onSet(info api.FleetInfo, peers []api.Peer) {
 	m.info = info
 	m.mu.Unlock()
 	m.meet(peers)
-	ids := make([]api.NodeID, 0, len(peers)+1)
-	for _, p := range peers {
-		ids = append(ids, p.ID)
-	}
-	m.trust.Members(append(ids, m.self))
+	m.trust.Members(peers)
 	m.board.endpoint.Recheck()
 	// What an earlier run stored may be older than the log: only a leader's own
 	// word takes the seat away.

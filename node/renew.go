@@ -11,12 +11,15 @@ import (
 // shrinks with what is left of the certificate's life.
 const renewRetry = 10 * time.Second
 
+// renewLook is how often a node looks whether its certificate is due.
+const renewLook = time.Minute
+
 // renew keeps this node's certificate fresh until ctx ends.
 func (m *membership) renew(ctx context.Context) error {
 	for {
 		due := m.board.keeper.RenewAt().Sub(m.board.clock.Now())
 		if due > 0 {
-			timer := time.NewTimer(due)
+			timer := time.NewTimer(min(due, renewLook)) // this board's clock may be set meanwhile
 			select {
 			case <-timer.C:
 			case <-m.board.clock.Jumped(): // what was due in years may be now
@@ -34,6 +37,12 @@ func (m *membership) renew(ctx context.Context) error {
 			if !sleep(ctx, min(max(left/10, time.Second), renewRetry)) {
 				return nil
 			}
+			continue
+		}
+		// A leader whose clock lags gives a certificate that is due again by this
+		// board's: that must not become a loop that wears the card.
+		if !sleep(ctx, time.Second) || m.board.keeper.RenewAt().Before(m.board.clock.Now()) && !sleep(ctx, renewLook) {
+			return nil
 		}
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"slices"
 	"sync/atomic"
 
 	"golang.org/x/sync/errgroup"
@@ -42,6 +43,7 @@ type seat struct {
 	wanted  chan bool // 1 slot, the latest
 	present atomic.Pointer[sitting]
 	term    atomic.Pointer[manager.Term]
+	trouble atomic.Pointer[string] // why the seat is empty though it is wanted
 }
 
 // sitting is a seat while it is taken.
@@ -72,8 +74,12 @@ func (s *seat) Run(ctx context.Context) error {
 	taken := founding != nil || s.dir.has(raftRoom)
 	for {
 		if taken {
-			if err := s.occupy(ctx); err != nil || ctx.Err() != nil {
+			err := s.occupy(ctx)
+			if ctx.Err() != nil || err != nil && !unreadable(err) {
 				return err
+			}
+			if err != nil && !s.awaitDismissal(ctx, err) {
+				return nil
 			}
 			if err := s.dir.forget(raftRoom); err != nil {
 				return err
@@ -83,6 +89,33 @@ func (s *seat) Run(ctx context.Context) error {
 		case taken = <-s.wanted:
 		case <-ctx.Done():
 			return nil
+		}
+	}
+}
+
+// unreadable tells ends of the seat that the board's tasks need not share: its
+// share of the log can't be read, or holds what a newer edged wrote.
+func unreadable(err error) bool {
+	return errors.Is(err, consensus.ErrCorrupt) || errors.Is(err, consensus.ErrVersion) || errors.Is(err, consensus.ErrMachine)
+}
+
+// awaitDismissal leaves the seat empty until the fleet wants this node in the
+// log no more. Only then may it begin anew with an empty one: as long as it
+// counts as a voter, a log that has forgotten what it promised could elect a
+// leader that lacks what was acknowledged. It reports whether ctx lasted.
+func (s *seat) awaitDismissal(ctx context.Context, why error) bool {
+	text := fmt.Sprintf("this board can't take part in the fleet's log: %v; its tasks go on. On another board run `edgectl node demote` for it, then `edgectl node update --role auto`: it begins the log anew", why)
+	s.logger.Error("not among the managers", "err", why)
+	s.trouble.Store(&text)
+	defer s.trouble.Store(nil)
+	for {
+		select {
+		case take := <-s.wanted:
+			if !take {
+				return true
+			}
+		case <-ctx.Done():
+			return false
 		}
 	}
 }
@@ -127,7 +160,7 @@ func (s *seat) sit(ctx context.Context) (err error) {
 		return err
 	}
 	s.present.Store(&sitting{log, state})
-	s.trust.Consult(s.memberOf(state))
+	s.trust.Consult(s.rankOf(log, state))
 	defer func() {
 		s.trust.Consult(nil)
 		s.present.Store(nil) // whoever led still leads, as far as is known
@@ -228,11 +261,21 @@ func (s *seat) follow(ctx context.Context, log *consensus.Node) error {
 	}
 }
 
-// memberOf answers from the state who is a member. The copy of a follower may
-// be behind, so that only a yes is sure; the leader's is not.
-func (s *seat) memberOf(state *store.Store) func(api.NodeID) (member, sure bool) {
-	return func(id api.NodeID) (bool, bool) {
-		return state.View().Node(id) != nil, s.term.Load() != nil
+// rankOf answers from the log and the state who belongs, and who governs. The
+// copy of a follower may be behind, so that only the leader's no is sure.
+func (s *seat) rankOf(log *consensus.Node, state *store.Store) func(api.NodeID) (rank, bool) {
+	return func(id api.NodeID) (rank, bool) {
+		leads := s.term.Load() != nil
+		switch servers, err := log.Servers(); {
+		case err == nil && slices.ContainsFunc(servers, func(s consensus.Server) bool { return s.ID == string(id) }):
+			return governor, leads
+		case state.View().Node(id) != nil:
+			return member, leads
+		case leads:
+			return gone, true
+		default:
+			return stranger, false
+		}
 	}
 }
 

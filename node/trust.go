@@ -12,6 +12,9 @@ import (
 // errNoMember is why a board that does not belong to the fleet is not let in.
 var errNoMember = errors.New("this node is no member, or no longer one")
 
+// errNoManager is why a member does not get to the log.
+var errNoManager = errors.New("this node is no manager")
+
 // trust decides which peers are let in, and for what. A certificate says who a
 // peer is; whether it still belongs is what the fleet's state says.
 type trust struct {
@@ -19,14 +22,25 @@ type trust struct {
 	fleet api.FleetID
 
 	mu    sync.Mutex
-	known map[api.NodeID]bool // members, from the assignment set
-	state func(api.NodeID) (member, sure bool)
+	known map[api.NodeID]rank // from the assignment set
+	state func(api.NodeID) (rank, bool)
 }
+
+// rank is what a node is to the fleet, as far as is known here.
+type rank int
+
+const (
+	stranger rank = iota // never heard of
+	gone                 // was a member, and is no more
+	member
+	governor // a member that takes part in the log
+)
 
 // Admit is the endpoint's question for each connection. RPC is also open to a
 // member that this node has not heard of yet: it may have joined a moment ago,
-// and each service looks for itself. One that was a member and is no more is
-// let in nowhere.
+// and each service looks for itself. The log is between managers: whoever else
+// speaks its protocol could depose a leader. One that was a member and is no
+// more is let in nowhere.
 func (t *trust) Admit(peer transport.Peer, p transport.Protocol) error {
 	if p == transport.Join || peer.ID == t.self {
 		return nil
@@ -34,48 +48,64 @@ func (t *trust) Admit(peer transport.Peer, p transport.Protocol) error {
 	if peer.Fleet != t.fleet {
 		return fmt.Errorf("certificate is of fleet %q: %w", peer.Fleet, errNoMember)
 	}
-	member, heardOf := t.Knows(peer.ID)
-	switch {
-	case member:
+	switch rank := t.rank(peer.ID); {
+	case rank == stranger && p == transport.RPC:
 		return nil
-	case p == transport.RPC && !heardOf:
-		return nil
-	default:
+	case rank < member:
 		return errNoMember
+	case p == transport.Raft && rank < governor:
+		return errNoManager
+	default:
+		return nil
 	}
 }
 
 // Knows tells whether a node is a member, and whether it was ever heard of.
-func (t *trust) Knows(id api.NodeID) (member, heardOf bool) {
+func (t *trust) Knows(id api.NodeID) (is, heardOf bool) {
+	rank := t.rank(id)
+	return rank >= member, rank != stranger
+}
+
+// Governs tells whether a node is known to take part in the log, by the word
+// of a leader or by the log itself.
+func (t *trust) Governs(id api.NodeID) bool { return t.rank(id) == governor }
+
+func (t *trust) rank(id api.NodeID) rank {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if t.state != nil {
-		if member, sure := t.state(id); member || sure {
-			return member, true
+	out := t.known[id]
+	if t.state == nil {
+		return out
+	}
+	said, sure := t.state(id)
+	if sure {
+		return said
+	}
+	return max(out, said)
+}
+
+// Members takes in the other members by the assignment set. One that is
+// missing and was there before is remembered as gone.
+func (t *trust) Members(peers []api.Peer) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.known == nil {
+		t.known = map[api.NodeID]rank{}
+	}
+	for id := range t.known {
+		t.known[id] = gone
+	}
+	for _, p := range peers {
+		t.known[p.ID] = member
+		if p.Manager {
+			t.known[p.ID] = governor
 		}
 	}
-	member, heardOf = t.known[id]
-	return member, heardOf
 }
 
-// Members takes in the present members by the assignment set. One that is
-// missing and was there before is remembered as gone.
-func (t *trust) Members(ids []api.NodeID) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	for id := range t.known {
-		t.known[id] = false
-	}
-	if t.known == nil {
-		t.known = map[api.NodeID]bool{}
-	}
-	for _, id := range ids {
-		t.known[id] = true
-	}
-}
-
-// Consult lets a manager's copy of the state have the first word; nil ends that.
-func (t *trust) Consult(state func(api.NodeID) (member, sure bool)) {
+// Consult lets a manager's copy of the state have a word beside, and the last
+// one where that is sure; nil ends that.
+func (t *trust) Consult(state func(api.NodeID) (rank, bool)) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.state = state

@@ -37,7 +37,7 @@ func newRoster(v *store.View, servers map[api.NodeID]bool) *roster {
 }
 
 func peerOf(node *api.Node, servers map[api.NodeID]bool) *api.Peer {
-	return &api.Peer{ID: node.ID, Name: node.Name(), Addrs: node.Status.Addrs, Manager: servers[node.ID]}
+	return &api.Peer{ID: node.ID, Name: node.Name(), Addrs: node.Status.Addrs, Manager: servers[node.ID], Platform: node.Description.Platform}
 }
 
 func fleetInfo(c *api.Cluster, node *api.Node, voter bool) api.FleetInfo {
