@@ -5,10 +5,12 @@ import (
 	"fmt"
 	"net/netip"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/edgeswarm/edgeswarm/api"
 	"github.com/edgeswarm/edgeswarm/identity"
+	"github.com/edgeswarm/edgeswarm/transport"
 )
 
 // session is a conversation in which both sides have proven themselves, from
@@ -27,9 +29,12 @@ func (c *Client) open(ctx context.Context, addrs []netip.AddrPort, by By, yield 
 	if by == ByKey && c.Key.IsZero() {
 		return nil, api.Errorf(api.Invalid, op, "%w", ErrNoProof)
 	}
+	if len(addrs) == 0 {
+		return nil, api.Errorf(api.Unavailable, op, "%w", transport.ErrUnknownNode)
+	}
 	conn, err := c.dial(ctx, addrs)
 	if err != nil {
-		return nil, api.Errorf(api.Unavailable, op, "no answer at %v: %w", addrs, err)
+		return nil, api.Errorf(api.Unavailable, op, "no board answers at %s: see that it is on, that the address is right, and that UDP port %d reaches it (%w)", listed(addrs), addrs[0].Port(), err)
 	}
 	s := &session{client: c, stop: context.AfterFunc(ctx, func() { _ = conn.Close() })}
 	if s.talk, err = newTalk(conn, identity.Dialer, greetTimeout); err == nil {
@@ -44,6 +49,15 @@ func (c *Client) open(ctx context.Context, addrs []netip.AddrPort, by By, yield 
 		return nil, err
 	}
 	return s, nil
+}
+
+// listed are addresses as people write them.
+func listed(addrs []netip.AddrPort) string {
+	var out []string
+	for _, a := range addrs {
+		out = append(out, a.String())
+	}
+	return strings.Join(out, ", ")
 }
 
 func (s *session) close() {

@@ -24,11 +24,11 @@ func (t target) explain(err error) error {
 	case t.ssh != nil:
 		return t.explainSSH(err)
 	case errors.Is(err, fs.ErrNotExist):
-		return fmt.Errorf("no node answers at %s: the socket does not exist; start edged on this machine (systemctl start edged), or name another board with --host ssh://user@board or %s", t, HostVariable)
+		return fmt.Errorf("no node answers at %s: the socket does not exist; start edged on this machine, as root, or name another board with --host ssh://user@board or %s", t, HostVariable)
 	case errors.Is(err, fs.ErrPermission):
 		return fmt.Errorf("the node at %s may not be steered by this user: permission denied; run the command as root, or with sudo", t)
 	case errors.Is(err, syscall.ECONNREFUSED):
-		return fmt.Errorf("no node answers at %s: nothing listens on the socket, so edged has ended; start it (systemctl start edged) and read why it ended (journalctl -u edged)", t)
+		return fmt.Errorf("no node answers at %s: nothing listens on the socket, so edged has ended; see in its log why, and start it again", t)
 	case errors.Is(err, syscall.ENOTSOCK) || errors.Is(err, syscall.EPROTOTYPE):
 		return fmt.Errorf("no node answers at %s: this is not the socket of a running edged; name the right one with --host", t)
 	case err == nil:

@@ -31,11 +31,11 @@ func ParseFleetKey(s string) (FleetKey, error) {
 	body, ok := strings.CutPrefix(s, fleetKeyPrefix)
 	switch {
 	case s == "":
-		return FleetKey{}, api.Errorf(api.Invalid, op, "it is empty; make one with `edgectl init`")
+		return FleetKey{}, api.Errorf(api.Invalid, op, "it is empty; make one with `edgectl fleet-key`")
 	case strings.HasPrefix(s, tokenPrefix):
 		return FleetKey{}, api.Errorf(api.Invalid, op, "this is a join token; use it with `edgectl join --token`")
 	case !ok:
-		return FleetKey{}, api.Errorf(api.Invalid, op, "it does not begin with %s; a fleet key is generated, never chosen: make one with `edgectl init`", fleetKeyPrefix)
+		return FleetKey{}, api.Errorf(api.Invalid, op, "it does not begin with %s; a fleet key is generated, never chosen: make one with `edgectl fleet-key`", fleetKeyPrefix)
 	case len(body) < sealedLength:
 		return FleetKey{}, api.Errorf(api.Invalid, op, "%d characters are missing at its end; copy it whole", sealedLength-len(body))
 	case len(body) > sealedLength:
@@ -46,7 +46,7 @@ func ParseFleetKey(s string) (FleetKey, error) {
 		return FleetKey{}, api.Errorf(api.Invalid, op, "its checksum is wrong, so it was mistyped; copy it again")
 	}
 	if weak(secret) {
-		return FleetKey{}, api.Errorf(api.Invalid, op, "it is too easy to guess; make a random one with `edgectl init`")
+		return FleetKey{}, api.Errorf(api.Invalid, op, "it is too easy to guess; make a random one with `edgectl fleet-key`")
 	}
 	return FleetKey{secret}, nil
 }

@@ -3,9 +3,11 @@ package node
 import (
 	"fmt"
 	"log/slog"
+	"net"
 	"net/netip"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"time"
 
@@ -78,6 +80,9 @@ func (c Config) withDefaults() (Config, error) {
 	if c.ReserveMemory == 0 {
 		c.ReserveMemory = 64 << 20
 	}
+	if err := (api.NodeSpec{Annotations: api.Annotations{Name: c.Name}}).Validate(); err != nil {
+		return c, fmt.Errorf("name: %w", err) // what the system calls itself is taken as it is
+	}
 	var err error
 	if c.Name == "" {
 		if c.Name, err = os.Hostname(); err != nil {
@@ -96,6 +101,9 @@ func (c Config) withDefaults() (Config, error) {
 }
 
 func (c Config) validate() error {
+	if _, port, err := net.SplitHostPort(c.Listen); err != nil || !isPort(port) {
+		return fmt.Errorf("listen %q: want [address]:port, such as :%d", c.Listen, api.DefaultPort)
+	}
 	if pool, err := netip.ParsePrefix(c.TaskSubnets); err != nil || !pool.Addr().Is4() || pool.Bits() > 20 {
 		return fmt.Errorf("task-subnets %q: want an IPv4 prefix of /20 or larger, such as 10.210.0.0/16", c.TaskSubnets)
 	}
@@ -128,3 +136,8 @@ func (c Config) filesDir() string { return filepath.Join(c.RunDir, "secrets") }
 
 // Socket is where edgectl finds a board with these settings.
 func (c Config) Socket() string { return filepath.Join(c.RunDir, "edged.sock") }
+
+func isPort(text string) bool {
+	port, err := strconv.ParseUint(text, 10, 16)
+	return err == nil && port > 0
+}

@@ -76,6 +76,14 @@ func openParts(cfg Config, dir *stateDir) (p Parts, done func() error, err error
 	if err := os.MkdirAll(cfg.RunDir, 0o755); err != nil {
 		return p, nil, fmt.Errorf("make run directory: %w", err)
 	}
+	lock, err := lockDir(cfg.RunDir)
+	if errors.Is(err, errInUse) {
+		return p, nil, fmt.Errorf("run directory %s is in use: another edged runs on it; stop that one, or give this one its own --run-dir", cfg.RunDir)
+	}
+	if err != nil {
+		return p, nil, fmt.Errorf("make run directory: %w", err)
+	}
+	opened = append(opened, lock)
 	if err := host.Tmpfs(cfg.filesDir(), maxFiles); err != nil {
 		return p, nil, err
 	}

@@ -30,19 +30,33 @@ func openStateDir(path string) (*stateDir, error) {
 	if err := os.MkdirAll(path, 0o700); err != nil {
 		return nil, fmt.Errorf("open state directory: %w", err)
 	}
-	lock, err := os.OpenFile(filepath.Join(path, "lock"), os.O_CREATE|os.O_RDWR, 0o600)
+	lock, err := lockDir(path)
+	if errors.Is(err, errInUse) {
+		return nil, fmt.Errorf("state directory %s is in use: another edged runs on it; stop that one, or give this one its own --state-dir", path)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("open state directory: %w", err)
-	}
-	if err := unix.Flock(int(lock.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
-		lock.Close()
-		return nil, fmt.Errorf("state directory %s is in use: another edged runs on it; stop that one, or give this one its own --state-dir", path)
 	}
 	if err := checkVersion(path); err != nil {
 		lock.Close()
 		return nil, err
 	}
 	return &stateDir{path: path, lock: lock}, nil
+}
+
+var errInUse = errors.New("another edged runs on it")
+
+// lockDir keeps a directory for this process until the file is closed.
+func lockDir(path string) (*os.File, error) {
+	lock, err := os.OpenFile(filepath.Join(path, "lock"), os.O_CREATE|os.O_RDWR, 0o600)
+	if err != nil {
+		return nil, err
+	}
+	if err := unix.Flock(int(lock.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
+		lock.Close()
+		return nil, errInUse
+	}
+	return lock, nil
 }
 
 func checkVersion(path string) error {

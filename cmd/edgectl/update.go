@@ -27,7 +27,9 @@ func newUpdate(c *cli) *cobra.Command {
   edgectl update --managers 5`,
 		Args: noArgs,
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return c.with(func(ctx context.Context, node *client.Client, _ []string) error { return c.updateFleet(ctx, cmd, node, f) })(cmd, args)
+			return c.with(func(ctx context.Context, node *client.Client, _ []string) error {
+				return c.updateFleet(ctx, cmd, node, f)
+			})(cmd, args)
 		},
 	}
 	fs := cmd.Flags()
