@@ -65,7 +65,7 @@ func (a *Agent) converse(ctx context.Context) (greeted bool, err error) {
 		return false, fmt.Errorf("open session: %w", err)
 	}
 	told := told{description: a.description(), addrs: a.cfg.Addrs()}
-	hello := &api.Hello{Description: told.description, Addrs: told.addrs, Have: a.Standing().Have, Level: api.FeatureLevel}
+	hello := &api.Hello{Description: told.description, Addrs: told.addrs, Have: a.Standing().Have, Level: api.FeatureLevel, Parts: true}
 	if err := s.Send(&api.Report{Hello: hello, Tasks: a.outbox.all()}); err != nil {
 		return false, fmt.Errorf("say hello: %w", err)
 	}
@@ -77,9 +77,13 @@ func (a *Agent) converse(ctx context.Context) (greeted bool, err error) {
 	var talk errgroup.Group
 	talk.Go(func() error {
 		err := a.listen(s, func(assignment *api.Assignment) {
-			greeted = true
+			greeted = greeted || !assignment.More
 			if p := assignment.HeartbeatPeriod; p > 0 {
-				silence.Reset(max(assignment.Lease, 3*p))
+				patience := max(assignment.Lease, 3*p)
+				if assignment.More { // the leader sends on, over what may be a slow line
+					patience = max(patience, greetWithin)
+				}
+				silence.Reset(patience)
 				select {
 				case <-period:
 				default:
@@ -100,17 +104,22 @@ func (a *Agent) converse(ctx context.Context) (greeted bool, err error) {
 }
 
 // listen takes in assignments, in order. It is apart from reporting, so that a
-// slow disk delays no heartbeat.
+// slow disk delays no heartbeat. Taken is told of every part.
 func (a *Agent) listen(s stream, taken func(*api.Assignment)) error {
+	var parts gathering
 	for {
-		assignment, err := s.Recv()
+		part, err := s.Recv()
 		if err != nil {
 			return fmt.Errorf("receive assignment: %w", err)
 		}
-		if err := a.apply(assignment); err != nil {
+		assignment, err := parts.add(part)
+		if err == nil && assignment != nil {
+			err = a.apply(assignment)
+		}
+		if err != nil {
 			return fmt.Errorf("apply assignment: %w", err)
 		}
-		taken(assignment)
+		taken(part)
 	}
 }
 

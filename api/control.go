@@ -120,9 +120,17 @@ type (
 		Warnings []string
 	}
 	// ListServicesRequest asks for all services.
-	ListServicesRequest struct{}
+	ListServicesRequest struct {
+		// Paged asks for as many as go in one message, from behind the service
+		// of the name After ("" is the beginning). ControlClient sees to both.
+		Paged bool   `json:",omitempty"`
+		After string `json:",omitempty"`
+	}
 	// ListServicesResponse has them in order of name, with live counts.
-	ListServicesResponse struct{ Services []ServiceSummary }
+	ListServicesResponse struct {
+		Services []ServiceSummary
+		More     bool `json:",omitempty"` // of a page: others follow
+	}
 	// ServiceSummary is a service and how far it has come.
 	ServiceSummary struct {
 		Service *Service
@@ -132,7 +140,12 @@ type (
 		Completed, Total uint64
 	}
 	// GetServiceRequest names a service.
-	GetServiceRequest struct{ Service string }
+	GetServiceRequest struct {
+		Service string
+		// Parts is set by a watcher that takes a moment in several messages: see
+		// ServiceProgress. ControlClient sees to it.
+		Parts bool `json:",omitempty"`
+	}
 	// GetServiceResponse is it.
 	GetServiceResponse struct {
 		Service *Service
@@ -166,9 +179,17 @@ type (
 		Node    string
 		// Current leaves out tasks that are history.
 		Current bool
+		// Paged asks for as many as go in one message, their specs in brief (see
+		// TaskSpec.Brief), from behind After, of which the place in the order is
+		// enough (nil is the beginning). ControlClient sees to both.
+		Paged bool  `json:",omitempty"`
+		After *Task `json:",omitempty"`
 	}
 	// ListTasksResponse has them by service, slot, newest first.
-	ListTasksResponse struct{ Tasks []*Task }
+	ListTasksResponse struct {
+		Tasks []*Task
+		More  bool `json:",omitempty"` // of a page: others follow
+	}
 	// GetTaskRequest names a task by ID or "service.slot".
 	GetTaskRequest struct{ Task string }
 	// GetTaskResponse is it.
@@ -190,8 +211,14 @@ type (
 		Copies []NodeID
 	}
 
-	// ServiceProgress is a service and its tasks at one moment.
+	// ServiceProgress is a service and its tasks at one moment. To a watcher
+	// that asks for parts, the tasks' specs are brief, a task that is Current has
+	// the service's own SpecVersion, and what is too large for one message comes
+	// in several, one right after the other: each has some of the tasks, and the
+	// last has all else.
 	ServiceProgress struct {
+		// More is set on all parts but the last.
+		More    bool     `json:",omitempty"`
 		Service *Service // nil once it is gone
 		Tasks   []*Task
 		Nodes   map[NodeID]string // names of the nodes that the tasks are on
@@ -276,9 +303,21 @@ func (c *ControlClient) CreateService(ctx context.Context, r *CreateServiceReque
 	return invoke[CreateServiceResponse](ctx, c.cc, control+"CreateService", r)
 }
 
-// ListServices calls ControlServer.ListServices.
+// ListServices calls ControlServer.ListServices, page by page, and answers all.
 func (c *ControlClient) ListServices(ctx context.Context, r *ListServicesRequest) (*ListServicesResponse, error) {
-	return invoke[ListServicesResponse](ctx, c.cc, control+"ListServices", r)
+	page, all := *r, &ListServicesResponse{}
+	page.Paged = true
+	for {
+		resp, err := invoke[ListServicesResponse](ctx, c.cc, control+"ListServices", &page)
+		if err != nil {
+			return nil, err
+		}
+		all.Services = append(all.Services, resp.Services...)
+		if !resp.More || len(resp.Services) == 0 {
+			return all, nil
+		}
+		page.After = resp.Services[len(resp.Services)-1].Service.Spec.Name
+	}
 }
 
 // GetService calls ControlServer.GetService.
@@ -301,9 +340,23 @@ func (c *ControlClient) RemoveService(ctx context.Context, r *RemoveServiceReque
 	return invoke[Empty](ctx, c.cc, control+"RemoveService", r)
 }
 
-// ListTasks calls ControlServer.ListTasks.
+// ListTasks calls ControlServer.ListTasks, page by page, and answers all, their
+// specs in brief. One that changed while it was asked may be of before or after.
 func (c *ControlClient) ListTasks(ctx context.Context, r *ListTasksRequest) (*ListTasksResponse, error) {
-	return invoke[ListTasksResponse](ctx, c.cc, control+"ListTasks", r)
+	page, all := *r, &ListTasksResponse{}
+	page.Paged = true
+	for {
+		resp, err := invoke[ListTasksResponse](ctx, c.cc, control+"ListTasks", &page)
+		if err != nil {
+			return nil, err
+		}
+		all.Tasks = append(all.Tasks, resp.Tasks...)
+		if !resp.More || len(resp.Tasks) == 0 {
+			return all, nil
+		}
+		last := resp.Tasks[len(resp.Tasks)-1]
+		page.After = &Task{ID: last.ID, Meta: last.Meta, ServiceName: last.ServiceName, Slot: last.Slot, NodeID: last.NodeID}
+	}
 }
 
 // GetTask calls ControlServer.GetTask.
@@ -321,7 +374,14 @@ func (c *ControlClient) RegisterImage(ctx context.Context, r *RegisterImageReque
 	return invoke[RegisterImageResponse](ctx, c.cc, control+"RegisterImage", r)
 }
 
-// WatchService calls ControlServer.WatchService.
+// WatchService calls ControlServer.WatchService. What the stream receives is
+// whole, in however many messages it came.
 func (c *ControlClient) WatchService(ctx context.Context, r *GetServiceRequest) (grpc.ServerStreamingClient[ServiceProgress], error) {
-	return openDownload[GetServiceRequest, ServiceProgress](ctx, c.cc, ControlDesc.Streams[0], control+"WatchService", r)
+	inParts := *r
+	inParts.Parts = true
+	stream, err := openDownload[GetServiceRequest, ServiceProgress](ctx, c.cc, ControlDesc.Streams[0], control+"WatchService", &inParts)
+	if err != nil {
+		return nil, err
+	}
+	return wholeProgress{stream}, nil
 }

@@ -50,6 +50,10 @@ type (
 		Have SetID
 		// Version of edged, and the newest feature level it can read.
 		Level int
+		// Parts is set by an agent that puts an assignment of several messages
+		// together. One that does not is sent all in one, and nothing if that
+		// is more than a message may hold.
+		Parts bool `json:",omitempty"`
 	}
 
 	// SetID names a state of a node's assignment set. Seq is drawn from what
@@ -63,7 +67,14 @@ type (
 	// Assignment moves a node's set from Previous to Next. Full replaces the
 	// set; otherwise Previous must be what the node holds, or it has missed
 	// something and opens a new session. One without items is a lease only.
+	//
+	// What is too large for one message comes in several, one right after the
+	// other, alike in Full, Previous and Next. They are one assignment, which
+	// happens with the last of them or not at all: of a part, nothing can be
+	// concluded about what it lacks.
 	Assignment struct {
+		// More is set on all parts but the last.
+		More     bool `json:",omitempty"`
 		Full     bool
 		Previous SetID
 		Next     SetID

@@ -25,6 +25,7 @@ const (
 type session struct {
 	node    api.NodeID
 	version string // of the agent
+	parts   bool   // it takes an assignment in several messages
 	wake    chan struct{}
 	beat    chan struct{}
 	// replaced is closed when the node has opened a newer session.
@@ -75,7 +76,7 @@ func (s *Server) session(ctx context.Context, stream grpc.BidiStreamingServer[ap
 		if err != nil {
 			return err
 		}
-		if err := stream.Send(first); err != nil {
+		if err := sess.send(stream, first); err != nil {
 			return err
 		}
 	case err := <-received:
@@ -172,7 +173,24 @@ func (s *Server) serve(ctx context.Context, stream grpc.BidiStreamingServer[api.
 		if next == nil {
 			continue
 		}
-		if err := stream.Send(next); err != nil {
+		if err := sess.send(stream, next); err != nil {
+			return err
+		}
+	}
+}
+
+// send sends an assignment, in as many messages as it takes.
+func (sess *session) send(stream grpc.BidiStreamingServer[api.Report, api.Assignment], whole *api.Assignment) error {
+	if !sess.parts {
+		return stream.Send(whole)
+	}
+	set, gone := whole.Set, whole.Removed
+	for {
+		part := *whole
+		part.Set, set = api.Split(set)
+		part.Removed, gone = api.Split(gone)
+		part.More = len(set)+len(gone) > 0
+		if err := stream.Send(&part); err != nil || !part.More {
 			return err
 		}
 	}
@@ -191,7 +209,7 @@ func (s *Server) lease(sess *session) *api.Assignment {
 // greet is the first assignment of a session: nothing if the agent holds the
 // set as it is, from whomever it has it; else all of it.
 func (s *Server) greet(sess *session, hello *api.Hello) (*api.Assignment, error) {
-	sess.version = hello.Description.Engine.EngineVersion
+	sess.version, sess.parts = hello.Description.Engine.EngineVersion, hello.Parts
 	next, at, err := s.compose(sess)
 	if err != nil {
 		return nil, err

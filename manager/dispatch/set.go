@@ -150,6 +150,16 @@ func newEntry(item api.Item) entry {
 	return entry{item: item, sum: sha256.Sum256(raw)}
 }
 
+// asSent leaves out of an item what its agent has no more use for: of a task that
+// is over, most of its spec. It is of the same digest all the same, so that a
+// task's end sends nothing back.
+func asSent(item api.Item) api.Item {
+	if item.Task != nil && item.Task.Over() {
+		item.Task = item.Task.Brief()
+	}
+	return item
+}
+
 // id names the set by its content. The agent's version takes part, because an
 // agent that learned to read more must be told again what it passed over.
 func (s set) id(epoch uint64, version string) api.SetID {
@@ -180,7 +190,7 @@ func (s set) keys() []api.ItemKey {
 func (s set) since(previous set) (changed []api.Item, removed []api.ItemKey) {
 	for _, key := range s.keys() {
 		if old, held := previous[key]; !held || old.sum != s[key].sum {
-			changed = append(changed, s[key].item)
+			changed = append(changed, asSent(s[key].item))
 		}
 	}
 	for _, key := range previous.keys() {
