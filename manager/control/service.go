@@ -17,15 +17,24 @@ func (s *Server) getService(_ context.Context, r *api.GetServiceRequest) (*api.G
 	return &api.GetServiceResponse{Service: service}, nil
 }
 
-func (s *Server) listServices(context.Context, *api.ListServicesRequest) (*api.ListServicesResponse, error) {
+func (s *Server) listServices(_ context.Context, r *api.ListServicesRequest) (*api.ListServicesResponse, error) {
 	v := s.cfg.Store.View()
-	resp := &api.ListServicesResponse{}
+	var services []*api.Service
 	for service := range v.Services.All() {
+		if service.Spec.Name > r.After {
+			services = append(services, service)
+		}
+	}
+	slices.SortFunc(services, func(a, b *api.Service) int { return strings.Compare(a.Spec.Name, b.Spec.Name) })
+	resp := &api.ListServicesResponse{}
+	if r.Paged {
+		var rest []*api.Service
+		services, rest = api.Split(services)
+		resp.More = len(rest) > 0
+	}
+	for _, service := range services {
 		resp.Services = append(resp.Services, s.summary(v, service))
 	}
-	slices.SortFunc(resp.Services, func(a, b api.ServiceSummary) int {
-		return strings.Compare(a.Service.Spec.Name, b.Service.Spec.Name)
-	})
 	return resp, nil
 }
 

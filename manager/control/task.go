@@ -48,12 +48,21 @@ func (s *Server) listTasks(ctx context.Context, r *api.ListTasksRequest) (*api.L
 	}
 	resp := &api.ListTasksResponse{}
 	for task := range tasks {
-		if node != "" && task.NodeID != node || r.Current && !task.Live() {
+		if node != "" && task.NodeID != node || r.Current && !task.Live() || r.After != nil && taskOrder(task, r.After) <= 0 {
 			continue
 		}
-		resp.Tasks = append(resp.Tasks, s.live(task))
+		shown := s.live(task)
+		if r.Paged {
+			shown.Spec = task.Spec.Brief()
+		}
+		resp.Tasks = append(resp.Tasks, shown)
 	}
 	slices.SortStableFunc(resp.Tasks, taskOrder)
+	if r.Paged {
+		var rest []*api.Task
+		resp.Tasks, rest = api.Split(resp.Tasks)
+		resp.More = len(rest) > 0
+	}
 	return resp, nil
 }
 

@@ -32,7 +32,7 @@ func (s *Server) watchService(ctx context.Context, r *api.GetServiceRequest, str
 		planned := s.cfg.Planned() // before the look: what is planned after it would be missed
 		next := s.progress(s.cfg.Store.View(), service.ID)
 		if sent == nil || !sameProgress(sent, next) {
-			if err := stream.Send(next); err != nil {
+			if err := sendProgress(stream, next, r.Parts, pace.C); err != nil {
 				return err
 			}
 			sent = next
@@ -49,6 +49,43 @@ func (s *Server) watchService(ctx context.Context, r *api.GetServiceRequest, str
 		case <-ctx.Done():
 			return ctx.Err()
 		case <-pace.C:
+		}
+	}
+}
+
+// sendProgress sends a moment: in parts, one with each tick of pace, to who
+// takes them, else at once.
+func sendProgress(stream grpc.ServerStreamingServer[api.ServiceProgress], whole *api.ServiceProgress, parts bool, pace <-chan time.Time) error {
+	if !parts || whole.Service == nil {
+		return stream.Send(whole)
+	}
+	last := *whole
+	last.Tasks = nil
+	current := map[uint64]bool{} // by version, of which all tasks are alike
+	for _, task := range whole.Tasks {
+		version := task.SpecVersion
+		if _, known := current[version]; !known {
+			current[version] = whole.Service.Current(task)
+		}
+		brief := task.Brief()
+		if current[version] {
+			brief.SpecVersion = whole.Service.SpecVersion
+		}
+		last.Tasks = append(last.Tasks, brief)
+	}
+	for {
+		part, rest := api.Split(last.Tasks)
+		if len(rest) == 0 {
+			return stream.Send(&last)
+		}
+		if err := stream.Send(&api.ServiceProgress{More: true, Tasks: part}); err != nil {
+			return err
+		}
+		last.Tasks = rest
+		select {
+		case <-stream.Context().Done():
+			return stream.Context().Err()
+		case <-pace:
 		}
 	}
 }
