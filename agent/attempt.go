@@ -98,15 +98,19 @@ func (w *worker) fetch(ctx context.Context) (id api.ImageID, err error) {
 
 // make attaches the network, opens the logs and makes the container.
 func (w *worker) make(ctx context.Context, image api.ImageID) error {
+	task, err := w.expanded()
+	if err != nil {
+		return err
+	}
 	var at Attachment
-	err := w.insist(ctx, "attach network", func(ctx context.Context) (err error) {
-		at, err = w.a.cfg.Network.Attach(ctx, w.task)
+	err = w.insist(ctx, "attach network", func(ctx context.Context) (err error) {
+		at, err = w.a.cfg.Network.Attach(ctx, task)
 		return err
 	})
 	if err != nil {
 		return err
 	}
-	c, err := w.container(image, at)
+	c, err := w.container(task.Spec.ContainerSpec, image, at)
 	if err != nil {
 		return err
 	}
@@ -250,10 +254,14 @@ func (w *worker) rejoin(ctx context.Context) ending {
 		return ending{state: api.TaskFailed, err: "its container is gone"}
 	}
 	w.sayAlive()
-	at, err := w.a.cfg.Network.Attach(ctx, w.task)
+	task, err := w.expanded()
+	if err != nil { // an older version of edged took it
+		task = w.task
+	}
+	at, err := w.a.cfg.Network.Attach(ctx, task)
 	if err != nil && w.check != nil { // where to probe must be known
 		err = w.insist(ctx, "attach network", func(ctx context.Context) (err error) {
-			at, err = w.a.cfg.Network.Attach(ctx, w.task)
+			at, err = w.a.cfg.Network.Attach(ctx, task)
 			return err
 		})
 	}

@@ -19,9 +19,9 @@ const (
 )
 
 // container decides all of a task's next container but where its output goes.
-// An error wraps runtime.ErrInvalid if no other try will cure it.
-func (w *worker) container(image api.ImageID, at Attachment) (runtime.Container, error) {
-	spec := w.task.Spec.ContainerSpec
+// Its spec has no templates left. An error wraps runtime.ErrInvalid if no other
+// try will cure it.
+func (w *worker) container(spec api.ContainerSpec, image api.ImageID, at Attachment) (runtime.Container, error) {
 	c := runtime.Container{
 		ID: runtime.ContainerID(w.id, w.rec.Attempt), Task: w.id, Attempt: w.rec.Attempt,
 		Image: image, Spec: spec, Hostname: spec.Hostname,
@@ -57,6 +57,18 @@ func (w *worker) container(image api.ImageID, at Attachment) (runtime.Container,
 		}
 	}
 	return c, nil
+}
+
+// expanded is the task with the templates of its spec filled in, by what is
+// known of this board now.
+func (w *worker) expanded() (*api.Task, error) {
+	spec, err := w.task.Spec.ContainerSpec.Expand(w.task.Facts(w.a.cfg.Node, w.a.cfg.Describe()))
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", runtime.ErrInvalid, err)
+	}
+	t := *w.task
+	t.Spec.ContainerSpec = spec
+	return &t, nil
 }
 
 func (w *worker) limits() api.Resources {

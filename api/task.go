@@ -45,6 +45,9 @@ type Task struct {
 	Meta
 	ServiceID   ServiceID
 	ServiceName string
+	// ServiceLabels are those labels of the service, as they were when the task
+	// was made, that templates of its spec ask for.
+	ServiceLabels map[string]string `json:",omitempty"`
 	// Slot is 1..replicas of a replicated service; 0 of a global one.
 	Slot int
 	// NodeID is "" until the task is placed, and set at birth for a global one.

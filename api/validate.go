@@ -100,6 +100,7 @@ func (c *check) task(t TaskSpec) {
 func (c *check) container(at string, s ContainerSpec) {
 	c.that(strings.TrimSpace(s.Image) != "", at+"Image", "a service needs an image")
 	c.labels(at+"Labels", s.Labels)
+	s = c.sample(at, s)
 	if s.Hostname != "" {
 		c.is(at+"Hostname", checkHostname(s.Hostname))
 	}

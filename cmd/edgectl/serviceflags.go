@@ -118,10 +118,14 @@ func defineBool(fs *pflag.FlagSet, name, usage string) *flagvalue.Opt[bool] {
 	return o
 }
 
-// hostname reads the name a task has for itself: labels with dots between.
+// hostname reads the name a task has for itself: labels with dots between, or
+// templates.
 func hostname(s string) (string, error) {
 	if s == "" { // back to the task's own
 		return s, nil
+	}
+	if strings.Contains(s, "{{") {
+		return s, api.CheckTemplate(s)
 	}
 	return flagvalue.Hostname(s)
 }

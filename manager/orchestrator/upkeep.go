@@ -68,7 +68,7 @@ func (p *pass) refresh(s *slot, t *api.Task) {
 	}
 	p.change(s, t, func(t *api.Task) {
 		t.Spec, t.SpecVersion, t.Ports = p.s.Spec.TaskTemplate, p.s.SpecVersion, specPorts(p.s.Spec.EndpointSpec)
-		t.Monitor, t.Failures = p.config().Monitor, 0
+		t.Monitor, t.Failures, t.ServiceLabels = p.config().Monitor, 0, p.s.Spec.TemplateLabels()
 	})
 }
 
@@ -187,6 +187,7 @@ func (p *pass) asIs(next, t *api.Task) {
 		return
 	}
 	next.Spec, next.SpecVersion, next.Ports, next.Monitor = t.Spec, t.SpecVersion, p.unchosen(t.Ports), t.Monitor
+	next.ServiceLabels = t.ServiceLabels
 	var placement api.Placement
 	if now := p.s.Spec.TaskTemplate.Placement; now != nil {
 		placement = *now

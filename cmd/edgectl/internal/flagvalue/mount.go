@@ -86,6 +86,10 @@ func tmpfs(m *api.Mount) *api.TmpfsOptions {
 }
 
 func checkMount(m api.Mount) error {
+	if err := errors.Join(api.CheckTemplate(m.Source), api.CheckTemplate(m.Target)); err != nil {
+		return err
+	}
+	templated := strings.Contains(m.Source, "{{")
 	switch {
 	case m.Target == "":
 		return errors.New("it has no target: say where the task sees it, as in dst=/data")
@@ -95,11 +99,11 @@ func checkMount(m api.Mount) error {
 		return errors.New("tmpfs-size and tmpfs-mode are only for type=tmpfs")
 	case m.Type == api.MountTmpfs && m.Source != "":
 		return errors.New("a tmpfs has no source: leave src out")
-	case m.Type == api.MountBind && !path.IsAbs(m.Source):
+	case m.Type == api.MountBind && !path.IsAbs(m.Source) && !templated:
 		return errors.New("a bind mount needs an absolute path on the board: give it as src=/path")
 	case m.Type == api.MountVolume && m.Source == "":
 		return errors.New("a volume needs a name: give it as src=NAME")
-	case m.Type == api.MountVolume && strings.ContainsAny(m.Source, "/\\"):
+	case m.Type == api.MountVolume && !templated && strings.ContainsAny(m.Source, "/\\"):
 		return fmt.Errorf("%q is not a volume's name: use a name without slashes, or type=bind for a path", m.Source)
 	}
 	return nil
