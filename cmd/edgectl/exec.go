@@ -13,10 +13,6 @@ import (
 	"github.com/edgeswarm/edgeswarm/cmd/edgectl/internal/flagvalue"
 )
 
-func newTask(c *cli) *cobra.Command {
-	return group("task", "Look into running tasks", newTaskExec(c))
-}
-
 func newTaskExec(c *cli) *cobra.Command {
 	start := &api.ExecStart{}
 	env := flagvalue.NewList(flagvalue.Env, "NAME=value")

@@ -277,7 +277,7 @@ func (f *fleet) ListTasks(_ context.Context, r *api.ListTasksRequest) (*api.List
 		}
 	}
 	for _, t := range f.tasks {
-		if (r.Service == "" || r.Service == t.ServiceName) && (r.Node == "" || r.Node == string(t.NodeID)) {
+		if (r.Service == "" || r.Service == t.ServiceName) && (r.Node == "" || r.Node == string(t.NodeID)) && (!r.Current || t.Live()) {
 			tasks = append(tasks, t)
 		}
 	}

@@ -16,12 +16,13 @@ type taskRow struct {
 	ID, Name, Image, Node, DesiredState, CurrentState, Error, Ports string
 
 	Attempt int
-	History bool // a newer task has taken the slot
+	NextTry string `json:",omitempty"` // of one that failed over and over
+	History bool   // a newer task has taken the slot
 }
 
 var taskHeader = taskRow{ID: "ID", Name: "NAME", Image: "IMAGE", Node: "NODE", DesiredState: "DESIRED STATE", CurrentState: "CURRENT STATE", Error: "ERROR", Ports: "PORTS"}
 
-const taskTable = `{{.ID}}\t{{if .History}} \_ {{end}}{{.Name}}\t{{.Image}}\t{{.Node}}\t{{.DesiredState}}\t{{.CurrentState}}{{if gt .Attempt 1}} (attempt {{.Attempt}}){{end}}\t{{.Error}}\t{{.Ports}}`
+const taskTable = `{{.ID}}\t{{if .History}} \_ {{end}}{{.Name}}\t{{.Image}}\t{{.Node}}\t{{.DesiredState}}\t{{.CurrentState}}{{if gt .Attempt 1}} (attempt {{.Attempt}}{{with .NextTry}}, {{.}}{{end}}){{else if .NextTry}} ({{.NextTry}}){{end}}\t{{.Error}}\t{{.Ports}}`
 
 func newServicePs(c *cli) *cobra.Command {
 	var l listFlags
@@ -129,7 +130,7 @@ func newTaskRow(t *api.Task, names map[api.NodeID]string, l *listFlags) taskRow 
 	}
 	row := taskRow{
 		ID: l.id(string(t.ID)), Name: taskName(t), Image: image, Node: names[t.NodeID], DesiredState: output.Title(string(t.DesiredState)),
-		CurrentState: state, Error: l.message(why), Ports: portList(t.Ports), Attempt: t.Status.Attempt,
+		CurrentState: state, Error: l.message(why), Ports: portList(t.Ports), Attempt: t.Status.Attempt, NextTry: nextTry(t, now()),
 	}
 	if row.Node == "" {
 		row.Node = api.ShortID(t.NodeID) // removed since

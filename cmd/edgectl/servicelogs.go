@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"github.com/edgeswarm/edgeswarm/api"
 	"github.com/edgeswarm/edgeswarm/client"
@@ -25,23 +26,28 @@ type logFlags struct {
 func newServiceLogs(c *cli) *cobra.Command {
 	req := api.LogsRequest{}
 	var show logFlags
-	tail := flagvalue.New(parseTail, "number|all")
-	since := flagvalue.New(parseSince, "time|duration")
 	cmd := &cobra.Command{
 		Use:   "logs [OPTIONS] SERVICE|TASK",
 		Short: "Print what the tasks of a service wrote",
 		Example: `  edgectl service logs -f --tail 20 web
   edgectl service logs --since 10m -t web.2`,
 		Args: needArgs(1, 1), ValidArgsFunction: c.completeServices,
-		RunE: c.with(func(ctx context.Context, node *client.Client, args []string) error {
-			req.Tail, req.Since = tail.Or(-1), since.Or(time.Time{})
-			if err := nameLogs(ctx, node, args[0], &req); err != nil {
-				return err
-			}
-			return c.logs(ctx, node, &req, show)
-		}),
 	}
-	fs := cmd.Flags()
+	tail, since := registerLogFlags(cmd.Flags(), &req, &show)
+	cmd.RunE = c.with(func(ctx context.Context, node *client.Client, args []string) error {
+		req.Tail, req.Since = tail.Or(-1), since.Or(time.Time{})
+		if err := nameLogs(ctx, node, args[0], &req); err != nil {
+			return err
+		}
+		return c.logs(ctx, node, &req, show)
+	})
+	return cmd
+}
+
+// registerLogFlags adds the flags of all commands that print lines.
+func registerLogFlags(fs *pflag.FlagSet, req *api.LogsRequest, show *logFlags) (tail *flagvalue.Opt[int], since *flagvalue.Opt[time.Time]) {
+	tail = flagvalue.New(parseTail, "number|all")
+	since = flagvalue.New(parseSince, "time|duration")
 	fs.BoolVarP(&req.Follow, "follow", "f", false, "go on printing what is written")
 	fs.VarP(tail, "tail", "n", "only the last lines of each task (default all)")
 	fs.Var(since, "since", "only lines since a time (2026-01-02T15:04:05Z) or a while ago (10m)")
@@ -50,7 +56,7 @@ func newServiceLogs(c *cli) *cobra.Command {
 	fs.BoolVar(&show.noTrunc, "no-trunc", false, "print IDs whole")
 	fs.BoolVar(&show.noResolve, "no-resolve", false, "print nodes' IDs instead of names")
 	fs.BoolVar(&show.raw, "raw", false, "print the lines as they were written")
-	return cmd
+	return tail, since
 }
 
 func parseTail(s string) (int, error) {

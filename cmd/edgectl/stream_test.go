@@ -158,6 +158,13 @@ func TestLogs(t *testing.T) {
 		}
 		golden(t, name, r.out+"-- standard error --\n"+r.err)
 	}
+	if r := f.edgectl(t, "task", "logs", "--tail", "7", "web.1"); r.code != 0 || r.out == "" {
+		t.Errorf("task logs: %+v", r)
+	}
+	ones := requests[*api.LogsRequest](f)
+	if one := ones[len(ones)-1]; one.Task != "t100000000000000000000000" || one.Service != "" || one.Tail != 7 || one.Follow {
+		t.Errorf("task logs asks for %+v", one)
+	}
 	f.edgectl(t, "service", "logs", "-f", "--tail", "5", "--since", "2026-01-02T00:00:00Z", "web")
 	asked := requests[*api.LogsRequest](f)
 	last := asked[len(asked)-1]
