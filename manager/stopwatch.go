@@ -39,6 +39,9 @@ func (s *stopwatches) keep(wanted []orchestrator.Timer) (next time.Duration, any
 			began = now
 		}
 		kept[timer.Key] = began
+		if timer.Over {
+			continue // nothing comes of it by itself any more
+		}
 		left := max(0, timer.After-now.Sub(began))
 		if !any || left < next {
 			next, any = left, true

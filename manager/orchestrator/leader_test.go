@@ -12,6 +12,11 @@ import (
 
 // stories are commands after which a fleet settles, whoever leads it.
 var stories = map[string]string{
+	"update of one that will not stop": `node a,b
+service web image=stuck:1 replicas=2
+run 3s
+update web image=app:2
+run 300s`,
 	"update": `node a,b,c
 service web image=app:1 replicas=5 parallelism=2 delay=4s monitor=3s
 run 5s

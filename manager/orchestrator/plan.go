@@ -38,6 +38,9 @@ type Result struct {
 type Timer struct {
 	Key   TimerKey
 	After time.Duration
+	// Over is set if the time has passed and the stopwatch is to go on all the
+	// same, because the wait's end is not written down anywhere.
+	Over bool
 }
 
 // TimerKey names a wait by the state of the records that it belongs to, so
@@ -46,7 +49,7 @@ type Timer struct {
 type TimerKey struct {
 	Service api.ServiceID
 	Wait    Wait
-	Task    api.TaskID // restart: the task that ended
+	Task    api.TaskID // restart: the task that ended; stop: the one that is to
 	Version uint64     // delay and monitor: the update's target
 	Wave    int        // delay and monitor
 }
@@ -59,6 +62,7 @@ const (
 	WaitRestart Wait = "restart" // before an ended task is replaced
 	WaitDelay   Wait = "delay"   // between the waves of an update
 	WaitMonitor Wait = "monitor" // after the last wave
+	WaitStop    Wait = "stop"    // for a task that was told to end
 )
 
 // Plan looks at one snapshot and says what must change so that every service
@@ -140,6 +144,7 @@ func (p *planner) result() Result {
 	slices.SortFunc(p.timers, func(a, b Timer) int {
 		return cmp.Or(cmp.Compare(a.Key.Service, b.Key.Service), cmp.Compare(a.Key.Wait, b.Key.Wait), cmp.Compare(a.Key.Task, b.Key.Task))
 	})
+	p.timers = slices.Compact(p.timers) // several may wait for one thing
 	return Result{Puts: sorted(p.puts), Deletes: sorted(p.deletes), Timers: p.timers}
 }
 
@@ -166,6 +171,16 @@ func (p *planner) waited(key TimerKey, wait time.Duration) bool {
 			return true
 		}
 	}
-	p.timers = append(p.timers, Timer{key, wait})
+	p.timers = append(p.timers, Timer{Key: key, After: wait})
 	return false
+}
+
+// outlasted is waited for a wait whose end changes no record: the stopwatch is
+// kept as long as it is asked for.
+func (p *planner) outlasted(key TimerKey, wait time.Duration) bool {
+	if !p.waited(key, wait) {
+		return false
+	}
+	p.timers = append(p.timers, Timer{Key: key, After: wait, Over: true})
+	return true
 }

@@ -224,9 +224,16 @@ func (p *pass) waveRuns() bool {
 		}
 		t := p.slots[i].current()
 		settled := t == nil || running(t) || t.Over() || t.Status.Attempt > 1 || t.Failures > 0 ||
-			slices.Contains(r.Judged, t.ID) || t.Slot == 0 && p.lost(t.NodeID)
+			slices.Contains(r.Judged, t.ID) || t.Slot == 0 && p.lost(t.NodeID) || p.stuck(p.slots[i], t)
 		return !settled
 	})
+}
+
+// stuck reports whether a task waits for one on its board that will not end:
+// the update goes on without it.
+func (p *pass) stuck(s *slot, t *api.Task) bool {
+	before := s.find(t.Replaces)
+	return before != nil && p.ending(before) && p.overdue(before)
 }
 
 // wave replaces the tasks of as many slots as the config allows.

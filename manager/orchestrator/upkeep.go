@@ -49,12 +49,32 @@ func (p *pass) handOver(s *slot, current *api.Task) {
 	}
 }
 
+// stopSlack is how long after its grace period a task that was told to end is
+// waited for, before others go on without.
+const stopSlack = 30 * time.Second
+
 // unfinished reports whether a task of the slot, other than current and the
-// one named, was told to end and may still run.
+// one named, was told to end and may still run. One that will not end is not
+// waited for for ever.
 func (p *pass) unfinished(s *slot, current *api.Task, but api.TaskID) bool {
 	return slices.ContainsFunc(s.tasks, func(t *api.Task) bool {
-		return t != current && t.ID != but && !wanted(t) && !t.Over() && assigned(t) && !p.lost(t.NodeID)
+		return t != current && t.ID != but && p.ending(t) && !p.overdue(t)
 	})
+}
+
+// ending reports whether a task was told to end and may still run.
+func (p *pass) ending(t *api.Task) bool {
+	return !wanted(t) && !t.Over() && assigned(t) && !p.lost(t.NodeID)
+}
+
+// overdue reports whether a task that is ending has been so for longer than it
+// may take.
+func (p *pass) overdue(t *api.Task) bool {
+	grace := api.DefaultStopGracePeriod
+	if set := t.Spec.ContainerSpec.StopGracePeriod; set != nil {
+		grace = *set
+	}
+	return p.outlasted(TimerKey{Service: p.s.ID, Wait: WaitStop, Task: t.ID}, grace+stopSlack)
 }
 
 // refresh lets a task that no node has been told of follow the spec: nothing

@@ -183,6 +183,7 @@ func (w *world) agent(t *api.Task) {
 		switch {
 		case t.DesiredState == api.TaskRemoved:
 			to(api.TaskRemoved)
+		case strings.HasPrefix(t.Spec.ContainerSpec.Image, "stuck"): // it will not end
 		case !ended && !w.held(t):
 			to(api.TaskShutdown)
 		}
