@@ -81,9 +81,9 @@ type Config struct {
 	Machine Machine
 	Logger  *slog.Logger
 
-	// Heartbeat is how often a leader makes itself heard (default 400 ms: one may
-	// be 350 ms late before anybody asks for votes. A packet that is lost comes again
-	// within some 50 ms, and a board's idle load is mostly heartbeats).
+	// Heartbeat is how often a leader makes itself heard (default 300 ms: one may
+	// be lost or late, by a radio that naps or a card that pauses, before anybody
+	// asks for votes; and a board's idle load is mostly heartbeats).
 	Heartbeat time.Duration
 	// Election is how long a follower bears silence before it asks for votes,
 	// and a leader goes without a quorum before it gives up (default 750 ms).
@@ -107,7 +107,7 @@ type Config struct {
 }
 
 func (c Config) withDefaults() Config {
-	set(&c.Heartbeat, 400*time.Millisecond)
+	set(&c.Heartbeat, 300*time.Millisecond)
 	set(&c.Election, 750*time.Millisecond)
 	set(&c.DiskDeadline, 3*time.Second)
 	set(&c.RequestTimeout, 5*time.Second)
