@@ -51,7 +51,10 @@ func (m *membership) register(ctx context.Context, op string, images []*api.Imag
 		if err != nil {
 			return err
 		}
-		done.Images, done.Copies = append(done.Images, resp.Image), resp.Copies
+		done.Images = append(done.Images, resp.Image)
+		if done.Copies == nil || len(resp.Copies) < len(done.Copies) { // of the image that has the fewest
+			done.Copies = resp.Copies
+		}
 		done.Current += image.Size
 		request = ""
 	}

@@ -140,6 +140,10 @@ func (c *cli) imageProgress(stream interface {
 		}
 		show.show(p)
 		if p.Done {
+			show.end()
+			if len(p.Copies) == 1 {
+				c.warn([]string{"there is 1 copy, on one board: no other is up that could take a second; load or pull it again when one is"})
+			}
 			return p.Images, nil
 		}
 	}
@@ -181,6 +185,7 @@ func (t *ticker) show(p *api.ImageProgress) {
 // end leaves the line.
 func (t *ticker) end() {
 	if t.open {
+		t.open = false
 		fmt.Fprint(t.w, "\r\x1b[K")
 	}
 }

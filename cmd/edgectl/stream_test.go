@@ -97,6 +97,21 @@ func TestImageLoad(t *testing.T) {
 	}
 }
 
+// A user who thinks that an image is safe on two boards must not be mistaken.
+func TestImageLoadTellsOfASingleCopy(t *testing.T) {
+	for copies, warns := range map[int]bool{0: false, 1: true, 2: false} {
+		f := newFleet()
+		f.load = func(s grpc.BidiStreamingServer[api.Chunk, api.ImageProgress]) error {
+			held := []api.NodeID{"a", "b"}[:copies]
+			return s.Send(&api.ImageProgress{Done: true, Images: []*api.Image{{Names: []string{"docker.io/library/web:1"}}}, Copies: held})
+		}
+		r := f.edgectlWith(t.Context(), t, strings.NewReader("x"), "image", "load", "--quiet")
+		if r.code != 0 || strings.Contains(r.err, "1 copy") != warns {
+			t.Errorf("%d copies: exit %d, %q", copies, r.code, r.err)
+		}
+	}
+}
+
 func TestAnArchiveThatIsCutShortIsNotSentAsWhole(t *testing.T) {
 	f := newFleet()
 	whole := make(chan bool, 1)

@@ -64,6 +64,27 @@ func (s *Server) pin(ctx context.Context, op, text string) (string, []api.Platfo
 	return reference.FamiliarString(named) + "@" + string(image.ID), platformsOf(image), nil
 }
 
+// claim ties a service to the image that it was pinned to. An image that nothing
+// names and no service uses is forgotten: of two changes that decide on one at
+// the same time, the later decides again, since both write it. Refused if the
+// image was forgotten first; asked again, its name means the one that took it.
+func claim(op string, tx *store.Tx, spec *api.ServiceSpec) error {
+	pinned := spec.TaskTemplate.ContainerSpec.Image
+	image := tx.Image(digestOf(pinned))
+	if image == nil {
+		return api.Errorf(api.Unavailable, op, "image %s has just given way to another; try again", pinned)
+	}
+	same := *image
+	tx.Put(&same)
+	return nil
+}
+
+// digestOf is the part of a pinned reference that names the image.
+func digestOf(pinned string) api.ImageID {
+	_, id, _ := strings.Cut(pinned, "@")
+	return api.ImageID(id)
+}
+
 func platformsOf(image *api.Image) []api.Platform {
 	var all []api.Platform
 	for _, m := range image.Manifests {
@@ -105,17 +126,32 @@ func (s *Server) listImages(context.Context, *api.ListImagesRequest) (*api.ListI
 	return resp, nil
 }
 
+// registerImage records an image once it has its second copy: from then on
+// services are made of it.
 func (s *Server) registerImage(ctx context.Context, r *api.RegisterImageRequest) (*api.RegisterImageResponse, error) {
 	const op = "register image"
 	names, err := checkImage(op, r)
 	if err != nil {
 		return nil, err
 	}
+	v := s.cfg.Store.View()
+	if err := open(op, v); err != nil { // before anything is copied
+		return nil, err
+	}
+	if err := holds(op, v, r.Holder); err != nil {
+		return nil, err
+	}
+	described := r.Image
+	described.Names = names
+	copies, err := s.secondCopy(ctx, op, v, &described, r.Holder)
+	if err != nil {
+		return nil, err
+	}
 	key, v, err := s.write(ctx, op, r.RequestID, func(tx *store.Tx) (api.Object, error) {
-		if tx.Node(r.Holder) == nil {
-			return nil, api.Errorf(api.NotFound, op, "the node %s that is to hold the image is not a member", r.Holder)
+		if err := holds(op, tx.View, r.Holder); err != nil {
+			return nil, err
 		}
-		return record(tx, &r.Image, names), nil
+		return record(tx, &described, names), nil
 	})
 	if err != nil {
 		return nil, err
@@ -124,11 +160,15 @@ func (s *Server) registerImage(ctx context.Context, r *api.RegisterImageRequest)
 	if image == nil {
 		return nil, api.Errorf(api.NotFound, op, "image %s was removed meanwhile", key)
 	}
-	copies, err := s.secondCopy(ctx, op, v, image, r.Holder)
-	if err != nil {
-		return nil, err
-	}
 	return &api.RegisterImageResponse{Image: image, Copies: copies}, nil
+}
+
+// holds refuses a holder that is no member.
+func holds(op string, v *store.View, holder api.NodeID) error {
+	if v.Node(holder) == nil {
+		return api.Errorf(api.NotFound, op, "the node %s that is to hold the image is not a member", holder)
+	}
+	return nil
 }
 
 func checkImage(op string, r *api.RegisterImageRequest) (names []string, err error) {
@@ -238,7 +278,7 @@ func (s *Server) secondCopy(ctx context.Context, op string, v *store.View, image
 	if len(refusals) == 0 {
 		return []api.NodeID{holder}, nil
 	}
-	return nil, api.Errorf(api.Unavailable, op, "the image is on one board only, no other could take a copy (%s); try again when one can", strings.Join(refusals, "; "))
+	return nil, api.Errorf(api.Unavailable, op, "the image was not taken in: it is on one board only, and no other could take a copy (%s); try again when one can", strings.Join(refusals, "; "))
 }
 
 // copyOrder lists the nodes that may take a copy.

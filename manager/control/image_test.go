@@ -1,9 +1,13 @@
 package control
 
 import (
+	"context"
 	"errors"
 	"slices"
+	"sync"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"github.com/edgeswarm/edgeswarm/api"
 	"github.com/edgeswarm/edgeswarm/store"
@@ -37,6 +41,85 @@ func TestRegisterImageAnswersAtTwoCopies(t *testing.T) {
 		resp, err = b.register(image(idTwo, "app:3"))
 		if err != nil || !slices.Equal(resp.Copies, []api.NodeID{"a"}) {
 			t.Errorf("on a fleet of one board: %+v, %v", resp, err)
+		}
+	})
+}
+
+// What is on one board only is not used: a service of it would be lost with it.
+func TestImageIsRecordedAtTwoCopies(t *testing.T) {
+	inBubble(t, func(t *testing.T, b *bench) {
+		b.images.registry["docker.io/library/app:1"] = image(idTwo)
+		b.images.refuse["b"], b.images.refuse["c"] = errors.New("disk is full"), errors.New("unreachable")
+		_, err := b.register(image(idTwo, "app:1"))
+		refused(t, err, api.Unavailable, "one board only")
+		for _, try := range []api.RequestID{"first", "again"} {
+			_, err = b.server.CreateService(b.ctx, &api.CreateServiceRequest{RequestID: try, Spec: spec("web", "app:1", 1)})
+			refused(t, err, api.Unavailable, "one board only")
+		}
+		if b.View().Image(idTwo) != nil || b.View().Services.Len() != 0 {
+			t.Fatal("an image of one copy was recorded, or used")
+		}
+		clear(b.images.refuse)
+		if _, err := b.server.CreateService(b.ctx, &api.CreateServiceRequest{RequestID: "last", Spec: spec("web", "app:1", 1)}); err != nil {
+			t.Error(err)
+		}
+		if !slices.Equal(b.images.copied, []api.NodeID{"b"}) {
+			t.Errorf("copied to %v", b.images.copied)
+		}
+	})
+}
+
+// meanwhile is a server whose first change is decided before something else
+// happens, and proposed after it.
+func (b *bench) meanwhile(t *testing.T, something func()) *Server {
+	t.Helper()
+	cfg, once := b.server.cfg, sync.Once{}
+	cfg.Writer = store.NewWriter(b.Store, b.Log, func() time.Time {
+		once.Do(something)
+		return time.Now()
+	})
+	server := New(cfg)
+	ctx, cancel := context.WithCancel(b.ctx)
+	ended := make(chan error, 1)
+	go func() { ended <- server.Run(ctx) }()
+	t.Cleanup(func() { cancel(); <-ended })
+	synctest.Wait()
+	return server
+}
+
+func TestImageIsNotForgottenWhileAServiceIsMadeOfIt(t *testing.T) {
+	const idThree = "sha256:3333333333333333333333333333333333333333333333333333333333333333"
+	create := &api.CreateServiceRequest{RequestID: "r", Spec: spec("app", "app:1", 1)}
+	inBubble(t, func(t *testing.T, b *bench) {
+		if _, err := b.register(image(idTwo, "app:1")); err != nil {
+			t.Fatal(err)
+		}
+		server := b.meanwhile(t, func() {
+			if _, err := b.register(image(idThree, "app:1")); err != nil {
+				t.Error(err)
+			}
+		})
+		_, err := server.CreateService(b.ctx, create)
+		refused(t, err, api.Unavailable, "given way")
+		resp, err := server.CreateService(b.ctx, create)
+		if err != nil || resp.Service.Spec.TaskTemplate.ContainerSpec.Image != "app:1@"+idThree {
+			t.Errorf("asked again: %+v, %v", resp, err)
+		}
+	})
+	inBubble(t, func(t *testing.T, b *bench) {
+		if _, err := b.register(image(idTwo, "app:1")); err != nil {
+			t.Fatal(err)
+		}
+		server := b.meanwhile(t, func() {
+			if _, err := b.server.CreateService(b.ctx, create); err != nil {
+				t.Error(err)
+			}
+		})
+		if _, err := server.RegisterImage(b.ctx, &api.RegisterImageRequest{RequestID: "i", Image: *image(idThree, "app:1"), Holder: "a"}); err != nil {
+			t.Fatal(err)
+		}
+		if kept := b.View().Image(idTwo); kept == nil || len(kept.Names) != 0 {
+			t.Errorf("the image that a service was just made of is %+v", kept)
 		}
 	})
 }

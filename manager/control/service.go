@@ -89,6 +89,9 @@ func (s *Server) createService(ctx context.Context, r *api.CreateServiceRequest)
 		if err := findData(tx.View, op, &spec); err != nil {
 			return nil, err
 		}
+		if err := claim(op, tx, &spec); err != nil {
+			return nil, err
+		}
 		service := &api.Service{ID: id, Spec: spec, SpecVersion: 1}
 		service.StartJob(s.time(tx.View))
 		tx.Put(service)
@@ -188,6 +191,11 @@ func (s *Server) updateService(ctx context.Context, r *api.UpdateServiceRequest)
 		}
 		if equal(spec, service.Spec) {
 			return service, nil
+		}
+		if patch.Image != nil {
+			if err := claim(op, tx, &spec); err != nil {
+				return nil, err
+			}
 		}
 		next := respecified(service, spec, s.time(tx.View))
 		tx.Put(next)
