@@ -31,6 +31,8 @@ type ControlServer interface {
 	UpdateService(context.Context, *UpdateServiceRequest) (*UpdateServiceResponse, error)
 	RollbackService(context.Context, *RollbackServiceRequest) (*UpdateServiceResponse, error)
 	RemoveService(context.Context, *RemoveServiceRequest) (*Empty, error)
+	// ForecastService tells what a change of a service would do.
+	ForecastService(context.Context, *ForecastServiceRequest) (*ForecastServiceResponse, error)
 
 	ListTasks(context.Context, *ListTasksRequest) (*ListTasksResponse, error)
 	GetTask(context.Context, *GetTaskRequest) (*GetTaskResponse, error)
@@ -247,6 +249,7 @@ var ControlDesc = grpc.ServiceDesc{
 		unary("UpdateService", ControlServer.UpdateService),
 		unary("RollbackService", ControlServer.RollbackService),
 		unary("RemoveService", ControlServer.RemoveService),
+		unary("ForecastService", ControlServer.ForecastService),
 		unary("ListTasks", ControlServer.ListTasks),
 		unary("GetTask", ControlServer.GetTask),
 		unary("ListImages", ControlServer.ListImages),

@@ -32,6 +32,7 @@ func (w *waitFlags) register(fs *pflag.FlagSet) {
 func newServiceCreate(c *cli) *cobra.Command {
 	f := &createFlags{}
 	var w waitFlags
+	var dryRun bool
 	cmd := &cobra.Command{
 		Use:   "create [OPTIONS] IMAGE [ARG...]",
 		Short: "Declare a service: tasks that the fleet keeps running",
@@ -52,6 +53,9 @@ job, until they have completed. Ctrl-C ends the waiting, not the service.`,
 				return err
 			}
 			return c.with(func(ctx context.Context, node *client.Client, _ []string) error {
+				if dryRun {
+					return c.forecast(ctx, node, &api.ForecastServiceRequest{Create: &spec})
+				}
 				return c.serviceCreate(ctx, node, spec, w)
 			})(cmd, args)
 		},
@@ -59,6 +63,7 @@ job, until they have completed. Ctrl-C ends the waiting, not the service.`,
 	cmd.Flags().SetInterspersed(false) // what follows the image is the image's
 	f.register(cmd.Flags())
 	w.register(cmd.Flags())
+	registerDryRun(cmd.Flags(), &dryRun)
 	return cmd
 }
 
@@ -93,6 +98,7 @@ func (c *cli) warn(warnings []string) {
 func newServiceUpdate(c *cli) *cobra.Command {
 	f := &changeFlags{}
 	var w waitFlags
+	var dryRun bool
 	cmd := &cobra.Command{
 		Use:   "update [OPTIONS] SERVICE",
 		Short: "Change a service; its tasks are replaced wave by wave",
@@ -120,6 +126,9 @@ or rolls back. Ctrl-C ends the waiting, not the update.`,
 				return err
 			}
 			return c.with(func(ctx context.Context, node *client.Client, args []string) error {
+				if dryRun {
+					return c.forecast(ctx, node, &api.ForecastServiceRequest{Service: args[0], Patch: &patch})
+				}
 				resp, err := node.Control().UpdateService(ctx, &api.UpdateServiceRequest{RequestID: api.NewID[api.RequestID](), Service: args[0], Patch: patch})
 				if err != nil {
 					return err
@@ -132,6 +141,7 @@ or rolls back. Ctrl-C ends the waiting, not the update.`,
 	}
 	f.register(cmd.Flags())
 	w.register(cmd.Flags())
+	registerDryRun(cmd.Flags(), &dryRun)
 	return cmd
 }
 
