@@ -29,7 +29,8 @@ type JobStatus struct {
 
 // JobCount is how far the present run of a job has come.
 type JobCount struct {
-	// Running tasks are those that run now; Desired is how many may.
+	// Running tasks are those that run now; Desired is how many may at once,
+	// whatever is left to do, as in Docker.
 	Running, Desired uint64
 	// Completed slots of the Total that the job has.
 	Completed, Total uint64
@@ -129,12 +130,13 @@ func (s *Service) CountJob(tasks iter.Seq[*Task], running func(*Task) bool) JobC
 		}
 	}
 	if s.Spec.Mode.GlobalJob != nil {
-		c.Desired, c.Total = live, live+c.Completed+c.Failed
+		c.Total = live + c.Completed + c.Failed
+		c.Desired = c.Total
 		return c
 	}
 	most, total := s.Spec.Mode.Concurrency()
 	c.Total = total
-	c.Desired = min(most, total-min(total, c.Completed+c.Failed))
+	c.Desired = min(most, total)
 	return c
 }
 
