@@ -244,15 +244,34 @@ func (w *worker) past() string {
 	return "restarted after: " + w.lastErr
 }
 
+// wasUp notes since when the adopted container has run, as the runtime
+// remembers it: what it did under a former process counts as if under this one.
+// If the board's clock was set meanwhile, that is off by as much.
+func (w *worker) wasUp() {
+	c := w.adopted
+	w.outlived = c.Attempt > 1
+	if c.StartedAt.IsZero() || w.check != nil && !w.isHealthy() {
+		return
+	}
+	ran := time.Since(c.StartedAt)
+	if c.Exit != nil {
+		ran = c.Exit.At.Sub(c.StartedAt)
+	}
+	w.lastUp = time.Now().Add(-max(0, ran))
+	w.firstUp = w.lastUp
+}
+
 // rejoin goes on with a container that a former process left.
 func (w *worker) rejoin(ctx context.Context) ending {
 	if w.adopted.State == runtime.Exited {
+		w.wasUp()
 		return w.endOf(*w.adopted.Exit)
 	}
 	w.prepared.open()
 	if err := w.learnCheck(ctx); err != nil {
 		return ending{state: api.TaskFailed, err: "its container is gone"}
 	}
+	w.wasUp()
 	w.sayAlive()
 	task, err := w.expanded()
 	if err != nil { // an older version of edged took it

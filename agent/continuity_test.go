@@ -29,7 +29,7 @@ func TestRestartOfEdgedAdopts(t *testing.T) {
 			t.Errorf("PID %d became %d", pid, s.PID)
 		}
 		b.want("b", api.TaskRunning, 1)
-		if s := b.want("c", api.TaskFailed, 1); *s.ExitCode != 7 || s.InMonitor {
+		if s := b.want("c", api.TaskFailed, 1); *s.ExitCode != 7 || !s.InMonitor {
 			t.Errorf("an end while edged was away: %+v", s)
 		}
 		if n := len(b.host.Journal()); n != started+1 { // its end
@@ -50,6 +50,90 @@ func TestRestartOfEdgedAdopts(t *testing.T) {
 		b.leader.desire("b", api.TaskShutdown)
 		b.after(time.Second)
 		b.want("b", api.TaskShutdown, 1)
+	})
+}
+
+// How long a task ran is not forgotten with edged: not that it was long, which
+// ends a streak of crashes, and not that it was short.
+func TestAdoptedTaskHasRunSinceItStarted(t *testing.T) {
+	for name, c := range map[string]struct {
+		ran       time.Duration // before edged is restarted, and the task crashes
+		away      bool          // it crashes while there is no edged
+		inMonitor bool
+		wait      time.Duration // for the next attempt
+	}{
+		"long":                  {time.Hour, false, false, 5 * time.Second},
+		"long, edged away":      {time.Hour, true, false, 5 * time.Second},
+		"a moment":              {2 * time.Second, false, true, 10 * time.Second},
+		"a moment, edged away":  {2 * time.Second, true, true, 10 * time.Second},
+		"just out of monitor":   {6 * time.Second, false, false, 10 * time.Second},
+		"out of it, edged away": {6 * time.Second, true, false, 10 * time.Second},
+	} {
+		t.Run(name, func(t *testing.T) {
+			inBubble(t, func(b *board) {
+				b.leader.tasks(task("a"))
+				b.after(c.ran)
+				b.agent.mu.Lock()
+				w := b.agent.workers["a"]
+				b.agent.mu.Unlock()
+				w.hist.streak = 1 // a crash before, remembered as begin does
+				w.save(b.Context())
+				b.kill()
+				if !c.away {
+					b.begin()
+					b.after(10 * time.Millisecond)
+				}
+				if err := b.host.Kill("a.1", 1); err != nil {
+					t.Fatal(err)
+				}
+				ended := time.Now()
+				if c.away {
+					b.after(time.Hour)
+					b.begin()
+					ended = time.Now()
+				}
+				b.after(200 * time.Millisecond)
+				if s := b.want("a", api.TaskFailed, 1); s.InMonitor != c.inMonitor {
+					t.Errorf("in monitor: %v, want %v", s.InMonitor, c.inMonitor)
+				}
+				b.after(c.wait)
+				if at := b.starts("a"); len(at) != 2 || at[1].Sub(ended).Round(time.Second) != c.wait {
+					t.Errorf("started at %v, want again %v after %v", at, c.wait, ended)
+				}
+			})
+		})
+	}
+}
+
+// Only a task's first start is monitored: one that edged finds in a later
+// attempt is past that.
+func TestAdoptedLaterAttemptIsNotMonitored(t *testing.T) {
+	inBubble(t, func(b *board) {
+		b.leader.tasks(task("a"))
+		b.after(time.Minute)
+		if err := b.host.Kill("a.1", 1); err != nil {
+			t.Fatal(err)
+		}
+		b.after(6 * time.Second)
+		b.want("a", api.TaskRunning, 2)
+		b.restart()
+		b.after(time.Second)
+		if err := b.host.Kill("a.2", 1); err != nil {
+			t.Fatal(err)
+		}
+		b.after(200 * time.Millisecond)
+		if s := b.want("a", api.TaskFailed, 2); s.InMonitor {
+			t.Error("the end of a later attempt counts against the update")
+		}
+		b.after(10 * time.Second)
+		b.want("a", api.TaskRunning, 3)
+		if err := b.host.Kill("a.3", 1); err != nil {
+			t.Fatal(err)
+		}
+		b.after(200 * time.Millisecond)
+		if s := b.want("a", api.TaskFailed, 3); s.InMonitor {
+			t.Error("so does that of the one after it")
+		}
 	})
 }
 

@@ -44,6 +44,7 @@ type worker struct {
 	firstUp   time.Time         // when the task first ran, with a check healthily, by this process
 	lastUp    time.Time         // the same of the present attempt
 	failedAt  []time.Time       // attempts that failed lately
+	outlived  bool              // an attempt before the adopted one ended, and was judged, under a former process
 	lastErr   string            // why the attempt before this one ended
 }
 
@@ -226,6 +227,9 @@ func (w *worker) finish(s api.TaskStatus, urgent bool) {
 // made the task: it came soon after the task first ran, or before its health
 // check ever found it healthy.
 func (w *worker) monitored(now time.Time) bool {
+	if w.outlived {
+		return false
+	}
 	if w.firstUp.IsZero() {
 		return w.check != nil && w.rec.Healthy == 0
 	}

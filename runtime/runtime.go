@@ -112,6 +112,9 @@ type Status struct {
 	State   State
 	PID     int
 	Exit    *Exit // with Exited
+	// StartedAt is when Start was called, by the board's clock, which may have
+	// been set since; zero before.
+	StartedAt time.Time
 }
 
 // Exit is how a process ended.

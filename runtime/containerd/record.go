@@ -71,6 +71,7 @@ func (d *Driver) process(ctx context.Context, op, id string) (*task.Process, err
 func (d *Driver) status(rec containers.Container, p *task.Process) runtime.Status {
 	attempt, _ := strconv.Atoi(rec.Labels[labelAttempt]) // our own label
 	s := runtime.Status{ID: rec.ID, Task: api.TaskID(rec.Labels[labelTask]), Attempt: attempt}
+	s.StartedAt, _ = time.Parse(time.RFC3339Nano, rec.Labels[labelStarted]) // our own label; zero without
 	switch {
 	case p != nil && p.Status == task.Status_STOPPED:
 		s.State = runtime.Exited
@@ -78,8 +79,7 @@ func (d *Driver) status(rec containers.Container, p *task.Process) runtime.Statu
 	case p != nil && p.Status != task.Status_CREATED:
 		s.State, s.PID = runtime.Running, int(p.Pid)
 	case p == nil && rec.Labels[labelStarted] != "":
-		at, _ := time.Parse(time.RFC3339Nano, rec.Labels[labelStarted]) // our own label
-		s.State, s.Exit = runtime.Exited, &runtime.Exit{Code: exitUnknown, At: at}
+		s.State, s.Exit = runtime.Exited, &runtime.Exit{Code: exitUnknown, At: s.StartedAt}
 	default:
 		s.State = runtime.Created
 	}

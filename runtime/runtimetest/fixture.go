@@ -188,6 +188,9 @@ func (b *board) wantState(c runtime.Container, state runtime.State) runtime.Stat
 	if s.State != state || s.Task != c.Task || s.Attempt != c.Attempt {
 		b.Fatalf("list shows %+v, want %s of task %s attempt %d", s, state, c.Task, c.Attempt)
 	}
+	if since := time.Since(s.StartedAt); s.StartedAt.IsZero() != (state == runtime.Created) || state != runtime.Created && (since < 0 || since > time.Hour) {
+		b.Fatalf("list shows %s container %s as started at %v", state, c.ID, s.StartedAt)
+	}
 	return s
 }
 

@@ -116,7 +116,7 @@ func (h *Host) Reboot() {
 		c.process.abandon()
 		lost := &container{Container: c.Container, script: c.script}
 		lost.process = &process{
-			host: h, container: lost, exit: &runtime.Exit{Code: CodeUnknown, At: time.Now()},
+			host: h, container: lost, started: c.process.started, exit: &runtime.Exit{Code: CodeUnknown, At: time.Now()},
 			ended: make(chan struct{}), lost: make(chan struct{}),
 		}
 		close(lost.process.ended)
@@ -213,6 +213,9 @@ func (c *container) state() runtime.State {
 
 func (c *container) status() runtime.Status {
 	s := runtime.Status{ID: c.ID, Task: c.Task, Attempt: c.Attempt, State: c.state()}
+	if c.process != nil {
+		s.StartedAt = c.process.started
+	}
 	switch s.State {
 	case runtime.Running:
 		s.PID = c.process.pid

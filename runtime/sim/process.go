@@ -26,6 +26,8 @@ type process struct {
 	timer     *time.Timer
 	streams   []io.Closer
 
+	started time.Time
+
 	exit  *runtime.Exit
 	ended chan struct{} // closed behind exit
 	lost  chan struct{} // closed by a reboot: there will be no exit
@@ -39,7 +41,7 @@ func (h *Host) launch(c *container) error {
 	}
 	h.pids++
 	p := &process{
-		host: h, container: c, pid: h.pids, steps: steps, traps: map[int]int{},
+		host: h, container: c, pid: h.pids, steps: steps, traps: map[int]int{}, started: time.Now(),
 		ended: make(chan struct{}), lost: make(chan struct{}),
 	}
 	p.machine = c.machine()
