@@ -18,16 +18,19 @@ import (
 //
 // A stream's error is passed on when it comes and ends that stream alone.
 func Merge(ctx context.Context, hold time.Duration, streams ...iter.Seq2[api.LogLine, error]) iter.Seq2[api.LogLine, error] {
+	return MergeGrowing(ctx, hold, nil, streams...)
+}
+
+// MergeGrowing is Merge with more streams that come while it is read; it goes
+// on until joining is closed. A nil joining is closed. It takes a stream in only
+// while it waits for lines: a slow reader holds back whoever sends.
+func MergeGrowing(ctx context.Context, hold time.Duration, joining <-chan iter.Seq2[api.LogLine, error], streams ...iter.Seq2[api.LogLine, error]) iter.Seq2[api.LogLine, error] {
 	return func(yield func(api.LogLine, error) bool) {
 		ctx, cancel := context.WithCancel(ctx)
 		defer cancel()
-		m := merge{
-			news: make(chan head), hold: hold,
-			heads: make([]*head, len(streams)), asked: make([]time.Time, len(streams)), ended: make([]bool, len(streams)),
-		}
-		for i, stream := range streams {
-			m.asked[i] = time.Now()
-			go pump(ctx, i, stream, m.news)
+		m := merge{news: make(chan head), hold: hold, joining: joining}
+		for _, stream := range streams {
+			m.join(ctx, stream)
 		}
 		m.run(ctx, yield)
 	}
@@ -67,11 +70,18 @@ func pump(ctx context.Context, i int, stream iter.Seq2[api.LogLine, error], to c
 }
 
 type merge struct {
-	news  chan head
-	hold  time.Duration
-	heads []*head
-	asked []time.Time // when the stream was last waited for
-	ended []bool
+	news    chan head
+	joining <-chan iter.Seq2[api.LogLine, error] // nil once it is closed
+	hold    time.Duration
+	heads   []*head
+	asked   []time.Time // when the stream was last waited for
+	ended   []bool
+}
+
+func (m *merge) join(ctx context.Context, stream iter.Seq2[api.LogLine, error]) {
+	i := len(m.heads)
+	m.heads, m.asked, m.ended = append(m.heads, nil), append(m.asked, time.Now()), append(m.ended, false)
+	go pump(ctx, i, stream, m.news)
 }
 
 func (m *merge) run(ctx context.Context, yield func(api.LogLine, error) bool) {
@@ -115,9 +125,9 @@ func (m *merge) patience() (wait time.Duration) {
 	return wait
 }
 
-func (m *merge) alive() bool { return slices.Contains(m.ended, false) }
+func (m *merge) alive() bool { return m.joining != nil || slices.Contains(m.ended, false) }
 
-// await takes in a head, or waits until the time is over. It answers false
+// await takes in a head or a stream, or waits until the time is over. It answers false
 // when ctx ends.
 func (m *merge) await(ctx context.Context, first *head, wait time.Duration) bool {
 	var over <-chan time.Time
@@ -127,6 +137,13 @@ func (m *merge) await(ctx context.Context, first *head, wait time.Duration) bool
 		over = timer.C
 	}
 	select {
+	case stream, open := <-m.joining:
+		if !open {
+			m.joining = nil
+			return true
+		}
+		m.join(ctx, stream)
+		return true
 	case h := <-m.news:
 		if h.ended {
 			m.ended[h.stream] = true

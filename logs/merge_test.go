@@ -124,3 +124,43 @@ func TestMergeLeavesNothingBehind(t *testing.T) {
 	}
 	cancel()
 }
+
+func TestMergeGrowing(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ctx := t.Context()
+		joining := make(chan iter.Seq2[api.LogLine, error])
+		go func() {
+			time.Sleep(time.Minute)
+			joining <- stream(ctx, said{"c", 3, 0, nil}, said{"e", 5, time.Minute, nil})
+			time.Sleep(time.Hour)
+			joining <- stream(ctx, said{"f", 6, 0, nil})
+			close(joining)
+		}()
+		var got []string
+		for line, err := range MergeGrowing(ctx, 200*time.Millisecond, joining, stream(ctx, said{"a", 1, 0, nil}, said{"d", 4, 90 * time.Second, nil})) {
+			if err != nil {
+				t.Fatal(err)
+			}
+			got = append(got, string(line.Data))
+			time.Sleep(10 * time.Second) // a slow reader loses nothing
+		}
+		if s := strings.Join(got, " "); s != "a c d e f" {
+			t.Errorf("got %s", s)
+		}
+	})
+}
+
+func TestMergeGrowingWaitsForTheFirst(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ctx, cancel := context.WithTimeout(t.Context(), time.Hour)
+		defer cancel()
+		joining := make(chan iter.Seq2[api.LogLine, error])
+		begun := time.Now()
+		for range MergeGrowing(ctx, time.Second, joining) {
+			t.Error("a line out of nothing")
+		}
+		if took := time.Since(begun); took != time.Hour {
+			t.Errorf("ended after %v, with streams yet to come", took)
+		}
+	})
+}

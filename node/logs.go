@@ -65,27 +65,17 @@ func (s boardServer) Logs(req *api.LogsRequest, stream grpc.ServerStreamingServe
 	if err != nil {
 		return err
 	}
-	byNode := map[api.NodeID][]*api.Task{}
-	for _, t := range tasks {
-		if t.NodeID != "" {
-			byNode[t.NodeID] = append(byNode[t.NodeID], t)
-		}
-	}
-	var sources []iter.Seq2[api.LogLine, error]
-	for node, tasks := range byNode {
-		if node == m.self {
-			sources = append(sources, m.ownLines(ctx, req, tasks))
-			continue
-		}
-		for _, t := range tasks {
-			sources = append(sources, m.linesFrom(ctx, node, req, t))
-		}
-	}
-	hold := time.Duration(0)
+	f := follower{m: m, req: req, known: map[api.TaskID]bool{}, growing: req.Follow && !req.Local && req.Task == ""}
+	sources := f.sources(ctx, tasks)
+	hold, joining := time.Duration(0), (chan iter.Seq2[api.LogLine, error])(nil)
 	if req.Follow {
 		hold = followHold
+		if f.growing {
+			joining = make(chan iter.Seq2[api.LogLine, error])
+			go f.follow(ctx, joining) // ends with ctx, which this call ends
+		}
 	}
-	for line, err := range logs.Merge(ctx, hold, sources...) {
+	for line, err := range logs.MergeGrowing(ctx, hold, joining, sources...) {
 		if err != nil {
 			if ctx.Err() != nil {
 				return ctx.Err()
