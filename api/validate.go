@@ -18,6 +18,9 @@ const (
 	MaxReplicas = 10000
 	// maxSpecSize of a service's encoded spec.
 	maxSpecSize = 256 << 10
+	// maxLabels is the size of all labels of one thing, in bytes. All nodes are
+	// listed in one message.
+	maxLabels = 16 << 10
 )
 
 // invalid is an Error that names the field it is about.
@@ -217,9 +220,12 @@ func (c *check) duration(field string, d *time.Duration) {
 }
 
 func (c *check) labels(field string, labels map[string]string) {
+	size := 0
 	for _, name := range slices.Sorted(maps.Keys(labels)) {
+		size += len(name) + len(labels[name])
 		c.that(name != "" && !strings.ContainsAny(name, " \t\n="), field, "%q is not a label's name: it is empty, or has a space or '=' in it", name)
 	}
+	c.that(size <= maxLabels, field, "%d bytes of labels are more than the %d that there may be", size, maxLabels)
 }
 
 // Validate reports the first thing that is wrong with a node's spec.

@@ -162,3 +162,16 @@ func TestDefaultsAreSwarms(t *testing.T) {
 		t.Error("defaults of a full spec change it")
 	}
 }
+
+func TestLabelsAreBounded(t *testing.T) {
+	for size, fine := range map[int]bool{maxLabels: true, maxLabels + 1: false} {
+		labels := map[string]string{"a": strings.Repeat("x", size/2-1), "b": strings.Repeat("x", size-size/2-1)}
+		for noun, err := range map[string]error{
+			"node": NodeSpec{Annotations: Annotations{Labels: labels}}.Validate(), "fleet": ClusterSpec{Annotations: Annotations{Labels: labels}}.Validate(),
+		} {
+			if (err == nil) != fine || err != nil && !strings.Contains(err.Error(), "Labels") {
+				t.Errorf("%d bytes of a %s's labels: %v", size, noun, err)
+			}
+		}
+	}
+}

@@ -118,6 +118,9 @@ func (s *Server) canDemote(op string, v *store.View, node *api.Node) error {
 
 func (s *Server) removeNode(ctx context.Context, r *api.RemoveNodeRequest) (*api.Empty, error) {
 	const op = "remove node"
+	if err := checkRequest(op, r.RequestID); err != nil {
+		return nil, err
+	}
 	v := s.cfg.Store.View()
 	if _, done := replayed(v, r.RequestID); done {
 		return &api.Empty{}, nil

@@ -1,6 +1,7 @@
 package control
 
 import (
+	"strings"
 	"testing"
 	"time"
 
@@ -163,5 +164,18 @@ func TestFoldedFleetTakesNoWrites(t *testing.T) {
 		refused(t, err, api.Conflict, "other")
 		_, err = b.server.UpdateNode(b.ctx, &api.UpdateNodeRequest{RequestID: "r", Node: "a", Name: new("x")})
 		refused(t, err, api.Conflict, "other")
+	})
+}
+
+func TestRequestIDsAreBounded(t *testing.T) {
+	inBubble(t, func(t *testing.T, b *bench) {
+		long := api.RequestID(strings.Repeat("x", maxRequestID+1))
+		_, err := b.server.RemoveNode(b.ctx, &api.RemoveNodeRequest{RequestID: long, Node: "c", Force: true})
+		refused(t, err, api.Invalid, "request ID")
+		_, err = b.server.CreateService(b.ctx, &api.CreateServiceRequest{RequestID: long, Spec: spec("web", "web:1", 1)})
+		refused(t, err, api.Invalid, "request ID")
+		if _, err := b.server.CreateService(b.ctx, &api.CreateServiceRequest{RequestID: long[1:], Spec: spec("web", "web:1", 1)}); err != nil {
+			t.Error(err)
+		}
 	})
 }

@@ -81,6 +81,9 @@ func replayed(v *store.View, request api.RequestID) (key string, done bool) {
 // out before changes nothing again; either way it answers which object it was
 // about, and the state with it done.
 func (s *Server) write(ctx context.Context, op string, request api.RequestID, change func(*store.Tx) (api.Object, error)) (key string, v *store.View, err error) {
+	if err := checkRequest(op, request); err != nil {
+		return "", nil, err
+	}
 	how := store.Op{Request: request, User: true}
 	result, err := term.Update(ctx, s.cfg.Writer, how, func(tx *store.Tx) error {
 		if err := open(op, tx.View); err != nil {
@@ -97,6 +100,17 @@ func (s *Server) write(ctx context.Context, op string, request api.RequestID, ch
 		return "", nil, err
 	}
 	return result.Key, s.cfg.Store.View(), nil
+}
+
+// maxRequestID is more than any client's way of making IDs takes, in bytes: the
+// state remembers them.
+const maxRequestID = 64
+
+func checkRequest(op string, request api.RequestID) error {
+	if len(request) > maxRequestID {
+		return api.Errorf(api.Invalid, op, "request ID: %d bytes are more than the %d that it may have", len(request), maxRequestID)
+	}
+	return nil
 }
 
 // open reports why a fleet takes no writes, nil if it does.

@@ -96,6 +96,10 @@ func (s *Server) admit(ctx context.Context, r *api.AdmitRequest) (*api.AdmitResp
 	if !r.Renewal && !slices.Contains([]api.NodeRole{api.RoleAuto, api.RoleManager, api.RoleWorker}, r.Role) {
 		return nil, api.Errorf(api.Invalid, op, "unknown role %q", r.Role)
 	}
+	description := described(r.Description)
+	if description == nil {
+		return nil, api.Errorf(api.Invalid, op, "node %s describes itself in more than %d bytes", r.Node, maxDescription)
+	}
 	// Signed before anything is written, so that a bad request leaves no trace.
 	creds, err := s.sign(op, s.cfg.Store.View(), r.Node, r.CSR)
 	if err != nil {
@@ -120,9 +124,9 @@ func (s *Server) admit(ctx context.Context, r *api.AdmitRequest) (*api.AdmitResp
 		if known != nil {
 			next = *known
 		} else {
-			next.Description = r.Description
+			next.Description = *description
 			next.Status = api.NodeStatus{
-				State: api.NodeUnknown, Message: "admitted, not heard of yet", Since: later(s.cfg.Clock(), tx.Time), Addrs: r.Addrs,
+				State: api.NodeUnknown, Message: "admitted, not heard of yet", Since: later(s.cfg.Clock(), tx.Time), Addrs: reachable(r.Addrs),
 			}
 		}
 		next.PublicKey = key

@@ -76,8 +76,7 @@ func (w *watch) of(id api.NodeID, now time.Time) *heard {
 func (w *watch) greet(id api.NodeID, hello *api.Hello, now time.Time) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	description := hello.Description
-	w.nodes[id] = &heard{last: now, spoken: true, description: &description, addrs: hello.Addrs}
+	w.nodes[id] = &heard{last: now, spoken: true, description: described(hello.Description), addrs: reachable(hello.Addrs)}
 }
 
 // hear takes a report of a node and tells whether anything in it may matter to
@@ -88,12 +87,15 @@ func (w *watch) hear(v *store.View, id api.NodeID, report *api.Report, now time.
 	h := w.of(id, now)
 	h.last, h.spoken = now, true
 	if report.Description != nil {
-		h.description, news = report.Description, true
+		if d := described(*report.Description); d != nil {
+			h.description, news = d, true
+		}
 	}
 	if report.Addrs != nil {
-		h.addrs, news = report.Addrs, true
+		h.addrs, news = reachable(report.Addrs), true
 	}
 	for _, said := range report.Tasks {
+		said.Status = told(said.Status)
 		// A task that is not, or not there, has left the node's set: the agent
 		// drops it by that, and what it says of it is of no use.
 		task := v.Task(said.ID)
