@@ -171,12 +171,18 @@ func holds(op string, v *store.View, holder api.NodeID) error {
 	return nil
 }
 
+// maxImage is the most that may be said of an image, in bytes: nodes are sent it.
+const maxImage = 256 << 10
+
 func checkImage(op string, r *api.RegisterImageRequest) (names []string, err error) {
 	if err := digest.Digest(r.Image.ID).Validate(); err != nil {
 		return nil, api.Errorf(api.Invalid, op, "image ID %q: %w", r.Image.ID, err)
 	}
 	if len(r.Image.Manifests) == 0 {
 		return nil, api.Errorf(api.Invalid, op, "image %s has no manifest for any platform", r.Image.ID)
+	}
+	if raw, err := api.Encode(r.Image); err != nil || len(raw) > maxImage {
+		return nil, api.Errorf(api.Invalid, op, "image %s has too many names or manifests: they may take %d bytes", r.Image.ID, maxImage)
 	}
 	for _, m := range r.Image.Manifests {
 		if err := digest.Digest(m.Digest).Validate(); err != nil {

@@ -153,6 +153,8 @@ func TestRegisterImageRefused(t *testing.T) {
 		refused(t, err, api.Invalid, "sha256:12")
 		_, err = b.register(&api.Image{ID: idTwo})
 		refused(t, err, api.Invalid, "no manifest")
+		_, err = b.register(image(idTwo, slices.Repeat([]string{"docker.io/library/app:1"}, 20000)...))
+		refused(t, err, api.Invalid, "too many names")
 		_, err = b.register(image(idTwo, "Bad Name"))
 		refused(t, err, api.Invalid, "Bad Name")
 		_, err = b.server.RegisterImage(b.ctx, &api.RegisterImageRequest{Image: *image(idTwo), Holder: "nobody"})
