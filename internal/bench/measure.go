@@ -72,7 +72,7 @@ func (c Config) with(ctx context.Context, boards int, measure func(*fleet) error
 // leader; and, without a limit, until three vote.
 func Formation(ctx context.Context, cfg Config, runs int) ([]Figure, error) {
 	cfg = cfg.withDefaults()
-	fleetTime := Figure{Name: "power-on to a formed fleet of 3 with a leader", Unit: "s", Limit: 6, Bounded: true, Command: "bin/edgelab bench formation"}
+	fleetTime := Figure{Name: "power-on to a formed fleet of 3 with a leader", Unit: "s", Limit: 6, Bounded: true, Command: "build/bench.sh formation"}
 	voters := Figure{Name: "power-on to three voters", Unit: "s", Command: fleetTime.Command}
 	for run := range runs {
 		cfg.Progress("formation: run %d of %d", run+1, runs)
@@ -111,7 +111,7 @@ func (f *fleet) up(ctx context.Context) error {
 // board has accepted a write.
 func Failover(ctx context.Context, cfg Config, runs int) ([]Figure, error) {
 	cfg = cfg.withDefaults()
-	figure := Figure{Name: "kill -9 of the leader to the next accepted write", Unit: "s", Limit: 2, Bounded: true, Command: "bin/edgelab bench failover"}
+	figure := Figure{Name: "kill -9 of the leader to the next accepted write", Unit: "s", Limit: 2, Bounded: true, Command: "build/bench.sh failover"}
 	err := cfg.with(ctx, 3, func(f *fleet) (err error) {
 		if err := f.up(ctx); err != nil {
 			return err
@@ -159,7 +159,7 @@ func (f *fleet) failovers(ctx context.Context, cfg Config, runs int) ([]float64,
 // it, the leader's among them, until its tasks run on the others.
 func DeadBoard(ctx context.Context, cfg Config, runs int) ([]Figure, error) {
 	cfg = cfg.withDefaults()
-	figure := Figure{Name: "a dead board's tasks run elsewhere", Unit: "s", Limit: 10, Bounded: true, Command: "bin/edgelab bench dead-board"}
+	figure := Figure{Name: "a dead board's tasks run elsewhere", Unit: "s", Limit: 10, Bounded: true, Command: "build/bench.sh dead-board"}
 	err := cfg.with(ctx, 3, func(f *fleet) (err error) {
 		if err := f.up(ctx); err != nil {
 			return err
@@ -292,7 +292,7 @@ func Memory(ctx context.Context, cfg Config, after time.Duration) (figures []Fig
 }
 
 func (f *fleet) memory(ctx context.Context) ([]Figure, error) {
-	const command = "bin/edgelab bench memory"
+	const command = "build/bench.sh memory"
 	manager := Figure{Name: "RSS of edged, manager", Unit: "MB", Limit: 32, Bounded: true, Worst: true, Command: command}
 	worker := Figure{Name: "RSS of edged, worker", Unit: "MB", Limit: 26, Bounded: true, Worst: true, Command: command}
 	logs := Figure{Name: "RSS of its log process", Unit: "MB", Command: command}
@@ -370,7 +370,7 @@ func Idle(ctx context.Context, cfg Config, settle, over time.Duration) (figures 
 }
 
 func (f *fleet) idle(ctx context.Context, over time.Duration) ([]Figure, error) {
-	const command = "bin/edgelab bench idle"
+	const command = "build/bench.sh idle"
 	written := Figure{Name: "idle fleet of 3: written by edged and its log process", Unit: "bytes", Bounded: true, Worst: true, Command: command}
 	cpu := Figure{Name: "idle fleet of 3: share of one core, each node", Unit: "%", Limit: 0.5, Bounded: true, Worst: true, Strict: true, Command: command}
 	before := make([][2]usage, f.boards+1)
