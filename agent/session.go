@@ -208,7 +208,7 @@ func (a *Agent) report(ctx context.Context, s stream, periods <-chan time.Durati
 // retell adds to a report what has changed about the board.
 func (a *Agent) retell(r *api.Report, before told) told {
 	now := told{description: a.description(), addrs: a.cfg.Addrs()}
-	if now.description != before.description {
+	if !now.description.Equal(before.description) {
 		r.Description = &now.description
 	}
 	if !slices.Equal(now.addrs, before.addrs) {

@@ -3,6 +3,7 @@ package api
 import (
 	"cmp"
 	"fmt"
+	"strconv"
 	"strings"
 )
 
@@ -10,7 +11,8 @@ import (
 // words: "node.labels.zone==attic", "node.role!=manager".
 type Constraint struct {
 	// Key is node.id, node.hostname, node.role, node.platform.os,
-	// node.platform.arch, or node.labels. and a label's name.
+	// node.platform.arch, what a board reports of itself (node.model,
+	// node.memory, node.device), or node.labels. and a label's name.
 	Key   string
 	Not   bool // != instead of ==
 	Value string
@@ -27,6 +29,9 @@ var constraintKeys = map[string]func(*Node) []string{
 	"node.role":          func(n *Node) []string { return []string{string(n.role())} },
 	"node.platform.os":   func(n *Node) []string { return []string{n.Description.Platform.Normal().OS} },
 	"node.platform.arch": func(n *Node) []string { return []string{n.Description.Platform.Normal().Architecture} },
+	"node.model":         func(n *Node) []string { return n.Description.models() },
+	"node.memory":        func(n *Node) []string { return []string{strconv.FormatInt(n.Description.memorySize(), 10)} },
+	"node.device":        func(n *Node) []string { return n.Description.deviceNames() },
 }
 
 // role is a node's role as Swarm knows it. One that the operator left to the
@@ -54,10 +59,15 @@ func ParseConstraint(s string) (Constraint, error) {
 			return Constraint{}, fmt.Errorf("constraint %q names no label: write it as node.labels.zone==attic", s)
 		}
 	} else if _, known := constraintKeys[c.Key]; !known {
-		return Constraint{}, fmt.Errorf("constraint %q has an unknown key %q: known are node.id, node.hostname, node.role, node.platform.os, node.platform.arch and node.labels.NAME", s, c.Key)
+		return Constraint{}, fmt.Errorf("constraint %q has an unknown key %q: known are node.id, node.hostname, node.role, node.platform.os, node.platform.arch, node.model, node.memory, node.device and node.labels.NAME", s, c.Key)
 	}
 	if c.Value == "" || strings.ContainsAny(c.Value, "=\n") {
 		return Constraint{}, fmt.Errorf("constraint %q has no value that could match: write it as node.labels.zone==attic", s)
+	}
+	if c.Key == "node.memory" {
+		if _, err := parseMemory(c.Value); err != nil {
+			return Constraint{}, fmt.Errorf("constraint %q: %w", s, err)
+		}
 	}
 	return c, nil
 }
@@ -92,8 +102,13 @@ func (c Constraint) holds(n *Node) bool {
 		return false
 	}
 	want := c.Value
-	if c.Key == "node.platform.arch" {
+	switch c.Key {
+	case "node.platform.arch":
 		want = Platform{Architecture: want}.Normal().Architecture
+	case "node.memory":
+		if size, err := parseMemory(want); err == nil {
+			want = strconv.FormatInt(size, 10)
+		}
 	}
 	for _, value := range values(n) {
 		if value != "" && strings.EqualFold(value, want) {

@@ -31,6 +31,7 @@ func (s ServiceSpec) Defaults() ServiceSpec {
 	if t.ContainerSpec.StopGracePeriod == nil {
 		t.ContainerSpec.StopGracePeriod = new(DefaultStopGracePeriod)
 	}
+	t.ContainerSpec.ContainerOptions = t.ContainerSpec.ContainerOptions.orDefault()
 	for i := range t.ContainerSpec.Mounts {
 		if m := &t.ContainerSpec.Mounts[i]; m.Type == "" {
 			m.Type = MountVolume

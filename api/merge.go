@@ -24,6 +24,7 @@ func (s ServiceSpec) Merge(patch ServicePatch) (ServiceSpec, error) {
 		return ServiceSpec{}, err
 	}
 	s.TaskTemplate.ContainerSpec.Healthcheck = health
+	mergeOptions(&s.TaskTemplate, patch.OptionsPatch)
 	if err := mergePlacement(&s.TaskTemplate, patch); err != nil {
 		return ServiceSpec{}, err
 	}
@@ -108,6 +109,7 @@ func mergeResources(r *Resources, patch *ResourcesPatch) *Resources {
 	}
 	set(&r.NanoCPUs, patch.NanoCPUs)
 	set(&r.MemoryBytes, patch.MemoryBytes)
+	set(&r.Pids, patch.Pids)
 	if *r == (Resources{}) {
 		return nil
 	}

@@ -67,6 +67,15 @@ type NodeDescription struct {
 	Engine    EngineDescription
 	// BootID changes with every boot of the board.
 	BootID string
+	// Model is the name that the board's maker gave it: "Raspberry Pi 4 Model B
+	// Rev 1.4"; "" if it has none.
+	Model string `json:",omitempty"`
+	// MemoryTotal is all of the board's memory that Linux has, in bytes;
+	// Resources has what of it tasks may use.
+	MemoryTotal int64 `json:",omitempty"`
+	// Devices the board has now, by class; but for ordinary ones (see
+	// OrdinaryDevice).
+	Devices []BoardDevices `json:",omitempty"`
 }
 
 // Platform names what binaries a board runs or an image holds, in OCI's words.
@@ -87,6 +96,7 @@ func (p Platform) String() string {
 type Resources struct {
 	NanoCPUs    int64 `json:",omitempty"` // 1e9 is one core
 	MemoryBytes int64 `json:",omitempty"`
+	Pids        int64 `json:",omitempty"` // most processes and threads; as a limit only
 }
 
 // EngineDescription says what runs the board's tasks.

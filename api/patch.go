@@ -56,6 +56,8 @@ type ServicePatch struct {
 	StopGracePeriod    *time.Duration    `json:",omitempty"`
 	Health             *HealthPatch      `json:",omitempty"`
 
+	OptionsPatch
+
 	// Replicas of a replicated job are its TotalCompletions.
 	Replicas      *uint64 `json:",omitempty"`
 	MaxConcurrent *uint64 `json:",omitempty"`
@@ -71,6 +73,7 @@ type ServicePatch struct {
 type ResourcesPatch struct {
 	NanoCPUs    *int64 `json:",omitempty"`
 	MemoryBytes *int64 `json:",omitempty"`
+	Pids        *int64 `json:",omitempty"`
 }
 
 // UpdateConfigPatch changes an UpdateConfig.

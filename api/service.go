@@ -1,6 +1,9 @@
 package api
 
-import "time"
+import (
+	"slices"
+	"time"
+)
 
 // Service is a declared wish for tasks, and the record of bringing it about.
 type Service struct {
@@ -62,6 +65,10 @@ type TaskSpec struct {
 	ForceUpdate uint64 `json:",omitempty"`
 }
 
+func (t TaskSpec) onHostNetwork() bool {
+	return slices.ContainsFunc(t.Networks, func(n NetworkAttachment) bool { return n.Target == NetworkHost })
+}
+
 // NetworkHost is the Target that shares the board's network.
 const NetworkHost = "host"
 
@@ -94,6 +101,7 @@ type ContainerSpec struct {
 	StopGracePeriod *time.Duration `json:",omitempty"`
 	// Healthcheck is how a task proves that it serves; nil is the image's own.
 	Healthcheck *HealthConfig `json:",omitempty"`
+	ContainerOptions
 }
 
 // MountType is where a mount comes from.
@@ -125,6 +133,9 @@ type TmpfsOptions struct {
 type ResourceRequirements struct {
 	Limits       *Resources `json:",omitempty"`
 	Reservations *Resources `json:",omitempty"`
+	// SwapBytes is the swap that a task may use beside its memory limit; -1 is
+	// without limit. Nil is none: swap on a card wears it out.
+	SwapBytes *int64 `json:",omitempty"`
 }
 
 // RestartCondition says which ends of a task are followed by a new attempt.

@@ -75,7 +75,10 @@ func (s ServiceSpec) Validate() error {
 func (c *check) task(t TaskSpec) {
 	const at = "TaskTemplate."
 	c.container(at+"ContainerSpec.", t.ContainerSpec)
+	c.options(at+"ContainerSpec.", t.ContainerSpec, t.onHostNetwork())
 	if r := t.Resources; r != nil {
+		c.swap(at+"Resources.", r)
+		c.that(r.Reservations == nil || r.Reservations.Pids == 0, at+"Resources.Reservations.Pids", "processes can be limited, but not reserved")
 		c.resources(at+"Resources.Limits.", r.Limits)
 		c.resources(at+"Resources.Reservations.", r.Reservations)
 		if l, kept := r.Limits, r.Reservations; l != nil && kept != nil {
@@ -178,6 +181,7 @@ func (c *check) resources(at string, r *Resources) {
 	}
 	c.that(r.NanoCPUs >= 0, at+"NanoCPUs", "%d is below 0", r.NanoCPUs)
 	c.that(r.MemoryBytes >= 0, at+"MemoryBytes", "%d is below 0", r.MemoryBytes)
+	c.that(r.Pids >= 0, at+"Pids", "%d is below 0", r.Pids)
 }
 
 func (c *check) update(field string, u *UpdateConfig) {

@@ -66,10 +66,10 @@ func TestServiceSpecValidate(t *testing.T) {
 		{"TaskTemplate.ContainerSpec.Mounts", mount(Mount{Type: MountTmpfs, Target: "/b", TmpfsOptions: &TmpfsOptions{SizeBytes: -1}})},
 		{"TaskTemplate.ContainerSpec.Mounts", container(func(c *ContainerSpec) { c.Mounts = append(c.Mounts, Mount{Type: MountTmpfs, Target: "/b/"}) })},
 		{"TaskTemplate.Resources.Limits.MemoryBytes", func(s *ServiceSpec) {
-			s.TaskTemplate.Resources = &ResourceRequirements{&Resources{MemoryBytes: 1}, &Resources{MemoryBytes: 2}}
+			s.TaskTemplate.Resources = &ResourceRequirements{Limits: &Resources{MemoryBytes: 1}, Reservations: &Resources{MemoryBytes: 2}}
 		}},
 		{"TaskTemplate.Resources.Limits.NanoCPUs", func(s *ServiceSpec) {
-			s.TaskTemplate.Resources = &ResourceRequirements{&Resources{NanoCPUs: 1}, &Resources{NanoCPUs: 2}}
+			s.TaskTemplate.Resources = &ResourceRequirements{Limits: &Resources{NanoCPUs: 1}, Reservations: &Resources{NanoCPUs: 2}}
 		}},
 		{"TaskTemplate.Resources.Reservations.NanoCPUs", func(s *ServiceSpec) {
 			s.TaskTemplate.Resources = &ResourceRequirements{Reservations: &Resources{NanoCPUs: -1}}

@@ -23,7 +23,7 @@ type Board struct {
 	cfg     Config
 	parts   Parts
 	started time.Time
-	self    api.NodeDescription // but for the runtime, which the agent knows
+	self    atomic.Pointer[api.NodeDescription] // but for the runtime, which the agent knows
 
 	dir      *stateDir
 	clock    *clock
@@ -32,13 +32,13 @@ type Board struct {
 	endpoint transport.Endpoint
 	images   Images
 
-	readdressed chan struct{} // 1 slot: this board's addresses changed
-	intents     chan intent   // what the operator asks for at the local socket
-	member      atomic.Pointer[membership]
-	seeking     atomic.Pointer[admission.Seeker]
-	waits       atomic.Pointer[waiting]        // what it says of itself without a fleet
-	advertised  atomic.Pointer[string]         // host[:port]; "" is every address
-	resolved    atomic.Pointer[netip.AddrPort] // what that was last
+	changed    chan struct{} // 1 slot: this board's addresses or devices did
+	intents    chan intent   // what the operator asks for at the local socket
+	member     atomic.Pointer[membership]
+	seeking    atomic.Pointer[admission.Seeker]
+	waits      atomic.Pointer[waiting]        // what it says of itself without a fleet
+	advertised atomic.Pointer[string]         // host[:port]; "" is every address
+	resolved   atomic.Pointer[netip.AddrPort] // what that was last
 }
 
 // New makes a board of the parts given, on the state in cfg.StateDir. It takes
@@ -59,17 +59,15 @@ func New(cfg Config, parts Parts) (*Board, error) {
 // finds what it needs. It takes over the state directory as well.
 func newBoard(cfg Config, dir *stateDir, parts Parts) (b *Board, err error) {
 	b = &Board{
-		cfg: cfg, parts: parts, dir: dir, readdressed: make(chan struct{}, 1), intents: make(chan intent),
-		self: api.NodeDescription{
-			Hostname: cfg.Name, Platform: parts.Platform, Resources: parts.Resources,
-			Engine: api.EngineDescription{EngineVersion: cfg.Version}, BootID: cfg.BootID,
-		},
-	}
+		cfg: cfg, parts: parts, dir: dir, changed: make(chan struct{}, 1), intents: make(chan intent)}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, parts.Packets.Close(), parts.Local.Close(), dir.Close())
 		}
 	}()
+	if err := b.introduce(); err != nil {
+		return nil, err
+	}
 	if err := b.loadAdvertised(); err != nil {
 		return nil, err
 	}
@@ -118,7 +116,7 @@ func (b *Board) run(ctx context.Context) error {
 	g, ctx := errgroup.WithContext(ctx)
 	for name, part := range map[string]func(context.Context) error{
 		"local socket": b.serveLocal, "discovery": b.parts.Finder.Run, "door": door.Run, "logs": b.parts.Logs.Run,
-		"addresses": b.watchAddrs, "life": b.live,
+		"addresses": b.watchAddrs, "devices": b.watchDevices, "life": b.live,
 	} {
 		g.Go(func() error {
 			if err := part(ctx); err != nil && !errors.Is(err, context.Canceled) {
@@ -216,4 +214,5 @@ func (b *Board) serving(m *membership) {
 	b.announce()
 }
 
-func (b *Board) describe() api.NodeDescription { return b.self }
+// describe is this board's account of itself.
+func (b *Board) describe() api.NodeDescription { return *b.self.Load() }

@@ -114,12 +114,7 @@ func (b *Board) addrs() []netip.AddrPort {
 // watchAddrs tells the agent when an interface gains or loses an address, so
 // that the leader, and through it every member, hears of it.
 func (b *Board) watchAddrs(ctx context.Context) error {
-	return b.parts.Interfaces.Watch(ctx, func() {
-		select {
-		case b.readdressed <- struct{}{}:
-		default: // it has yet to look for the last change
-		}
-	})
+	return b.parts.Interfaces.Watch(ctx, b.wake)
 }
 
 // lookupTimeout keeps a resolver that is out of reach from holding up a node's

@@ -27,7 +27,7 @@ func (n neighbourhood) Neighbours() []api.NodeID {
 
 // Platforms implements Neighbourhood.
 func (n neighbourhood) Platforms() []api.Platform {
-	out := []api.Platform{n.b.self.Platform}
+	out := []api.Platform{n.b.describe().Platform}
 	m := n.b.member.Load()
 	if m == nil {
 		return out

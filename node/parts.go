@@ -41,6 +41,11 @@ type Parts struct {
 	// left out.
 	Platform  api.Platform
 	Resources api.Resources
+	// Model and MemoryTotal are as in api.NodeDescription.
+	Model       string
+	MemoryTotal int64
+	// Devices lists what is below /dev now; nil if there is nothing to report.
+	Devices func() ([]api.BoardDevices, error)
 	// Wall is the board's wall clock, which may be off by decades; nil is the
 	// system's. Durations are never measured by it.
 	Wall func() time.Time

@@ -66,7 +66,7 @@ func openParts(cfg Config, dir *stateDir) (p Parts, done func() error, err error
 	if p.Finder, err = newFinder(cfg); err != nil {
 		return p, nil, err
 	}
-	if p.Platform, p.Resources, err = machine(cfg); err != nil {
+	if err := machine(cfg, &p); err != nil {
 		return p, nil, err
 	}
 	pool, err := netip.ParsePrefix(cfg.TaskSubnets)
@@ -149,11 +149,15 @@ func listenLocal(path string) (net.Listener, error) {
 	return listener, nil
 }
 
-// machine is what this board is, and what of it tasks may have.
-func machine(cfg Config) (platform api.Platform, resources api.Resources, err error) {
-	memory, err := host.Memory()
-	if err != nil {
-		return platform, resources, err
+// machine fills in what this board is, and what of it tasks may have.
+func machine(cfg Config, p *Parts) (err error) {
+	if p.MemoryTotal, err = host.Memory(); err != nil {
+		return err
 	}
-	return host.Platform(), api.Resources{NanoCPUs: int64(host.Cores()) * 1e9, MemoryBytes: max(0, memory-cfg.ReserveMemory)}, nil
+	if p.Model, err = host.Model(); err != nil {
+		return err
+	}
+	p.Platform, p.Devices = host.Platform(), host.Devices
+	p.Resources = api.Resources{NanoCPUs: int64(host.Cores()) * 1e9, MemoryBytes: max(0, p.MemoryTotal-cfg.ReserveMemory)}
+	return nil
 }

@@ -55,7 +55,8 @@ func (s *Server) warnings(v *store.View, service *api.Service) []string {
 		return nil
 	}
 	constraints, _ := api.ParseConstraints(placement.Constraints)
-	var ready, fits int
+	devices := service.Spec.TaskTemplate.ContainerSpec.Devices
+	var ready, fits, unequipped int
 	missing := map[string]bool{}
 	for node := range v.Nodes.All() {
 		if node.Status.State != api.NodeReady || node.Spec.Availability != api.AvailabilityActive {
@@ -65,7 +66,10 @@ func (s *Server) warnings(v *store.View, service *api.Service) []string {
 		switch {
 		case !runs(node.Description.Platform, placement.Platforms):
 			missing[node.Description.Platform.Normal().String()] = true
-		case constraints.Match(s.shown(node)):
+		case !constraints.Match(s.shown(node)):
+		case lacks(node, devices):
+			unequipped++
+		default:
 			fits++
 		}
 	}
@@ -77,9 +81,24 @@ func (s *Server) warnings(v *store.View, service *api.Service) []string {
 	case len(missing) > 0:
 		return []string{fmt.Sprintf("no node that is up can run it now: the image is for %s, the nodes are %s; the tasks wait for one that fits",
 			platformList(placement.Platforms), strings.Join(slices.Sorted(maps.Keys(missing)), ", "))}
+	case unequipped > 0:
+		return []string{fmt.Sprintf("no node that is up and that it may run on has the devices that it asks for (%s) now; the tasks wait for one that does", deviceList(devices))}
 	default:
 		return []string{fmt.Sprintf("no node that is up meets its constraints (%s) now; the tasks wait for one that does", strings.Join(placement.Constraints, ", "))}
 	}
+}
+
+func lacks(node *api.Node, devices []api.Device) bool {
+	_, missing := node.Description.Lacks(devices)
+	return missing
+}
+
+func deviceList(devices []api.Device) string {
+	var names []string
+	for _, d := range devices {
+		names = append(names, d.Name())
+	}
+	return strings.Join(names, ", ")
 }
 
 // runs reports whether a board can run an image that is for these platforms.

@@ -190,7 +190,7 @@ func (w *watch) nodeFacts(v *store.View, now, fleetTime time.Time) (puts []api.O
 		if h.addrs != nil {
 			next.Status.Addrs = h.addrs
 		}
-		if changed := next.Status.State != node.Status.State || next.Description != node.Description ||
+		if changed := next.Status.State != node.Status.State || !next.Description.Equal(node.Description) ||
 			!slices.Equal(next.Status.Addrs, node.Status.Addrs); changed {
 			puts = append(puts, &next)
 		}

@@ -91,8 +91,10 @@ func (p *pass) cover() {
 			for _, t := range slices.Clone(s.tasks) {
 				p.retire(s, t)
 			}
-		case s.current() == nil && takesNew(node):
+		case s.current() == nil && p.covers(node.ID):
 			p.create(s, nil)
+		case s.current() != nil && !equipped(node, s.current().Spec):
+			p.retire(s, s.current())
 		}
 	}
 }
@@ -100,6 +102,14 @@ func (p *pass) cover() {
 // fits reports whether a node may keep tasks of the service.
 func (p *pass) fits(node *api.Node) bool {
 	return node.Spec.Availability != api.AvailabilityDrain && p.constraints.Match(node)
+}
+
+// equipped reports whether a node has the devices that a task of the spec asks
+// for. A task is judged by its own spec, not by one that an update has yet to
+// bring to it.
+func equipped(node *api.Node, spec api.TaskSpec) bool {
+	_, lacks := node.Description.Lacks(spec.ContainerSpec.Devices)
+	return !lacks
 }
 
 // takesNew reports whether a node that fits takes new tasks now.

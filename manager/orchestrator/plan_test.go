@@ -136,6 +136,10 @@ func node(t *testing.T, v *store.View, id string, words []string) *api.Node {
 		case "label":
 			name, value, _ := strings.Cut(value, ":")
 			n.Spec.Labels[name] = value
+		case "device":
+			n.Description.Devices = []api.BoardDevices{{Paths: []string{value}}}
+		case "unplug":
+			n.Description.Devices = nil
 		case "mem":
 			n.Description.Resources.MemoryBytes = int64(integer(t, value)) << 20
 		case "arch":
@@ -217,6 +221,8 @@ func spec(t *testing.T, s api.ServiceSpec, words []string) api.ServiceSpec {
 			template.Placement.MaxReplicas = integer(t, value)
 		case "where":
 			template.Placement.Constraints = []string{value}
+		case "device":
+			template.ContainerSpec.Devices = []api.Device{{PathOnHost: value}}
 		case "anywhere":
 			template.Placement.Constraints = nil
 		case "port":

@@ -99,7 +99,7 @@ func (p *pass) misplaced(t *api.Task) bool {
 	if t.Slot == 0 {
 		return false // see cover
 	}
-	return p.lost(t.NodeID) || !p.fits(node)
+	return p.lost(t.NodeID) || !p.fits(node) || !equipped(node, t.Spec)
 }
 
 // relocate gives a slot a task elsewhere. Its old one is told to stop; on a
@@ -149,7 +149,7 @@ func backoff(delay time.Duration, failures int) time.Duration {
 // covers reports whether a global service may have a new task on the node.
 func (p *pass) covers(id api.NodeID) bool {
 	node := p.v.Node(id)
-	return node != nil && p.fits(node) && takesNew(node)
+	return node != nil && p.fits(node) && takesNew(node) && equipped(node, p.s.Spec.TaskTemplate)
 }
 
 // succeed makes a task that takes over the slot from t. With overlap t runs on

@@ -12,6 +12,7 @@ type rules struct {
 	texts       []string // the constraints as they were written
 	platforms   []api.Platform
 	spread      []api.SpreadOver
+	devices     []api.Device
 	maxReplicas uint64
 	need        api.Resources
 	ports       []api.PortConfig
@@ -33,7 +34,7 @@ func (p *placer) rulesOf(t *api.Task) *rules {
 	if p.rules == nil {
 		p.rules = map[ruleKey]*rules{}
 	}
-	r := &rules{need: reserved(t), ports: t.Ports}
+	r := &rules{need: reserved(t), ports: t.Ports, devices: t.Spec.ContainerSpec.Devices}
 	if placement := t.Spec.Placement; placement != nil {
 		// One that can't be read matches no node: see api.ParseConstraints.
 		r.constraints, _ = api.ParseConstraints(placement.Constraints)
@@ -85,7 +86,18 @@ func (r *rules) static(n *node) reason {
 		platform := n.Description.Platform.Normal().String()
 		return reason{one: "runs " + platform + ", which the image is not for", many: "run " + platform + ", which the image is not for"}
 	}
+	if missing, ok := n.Description.Lacks(r.devices); ok {
+		return reason{one: "has no " + deviceName(missing), many: "have no " + deviceName(missing)}
+	}
 	return reason{}
+}
+
+// deviceName is how people speak of a device: "/dev/i2c-1", "camera".
+func deviceName(d api.Device) string {
+	if d.Class != "" {
+		return d.Class + " device"
+	}
+	return d.PathOnHost
 }
 
 func runs(board api.Platform, platforms []api.Platform) bool {

@@ -99,6 +99,13 @@ func parseNode(t *testing.T, v *store.View, id string, words []string) *api.Node
 			n.Description.Resources.NanoCPUs = number(t, value) * 1e9
 		case "platform":
 			n.Description.Platform = parsePlatform(value)
+		case "model":
+			n.Description.Model = value
+		case "device":
+			class, path, _ := strings.Cut(value, ":")
+			n.Description.Devices = append(n.Description.Devices, api.BoardDevices{Class: class, Paths: []string{path}})
+		case "unplug":
+			n.Description.Devices = nil
 		case "label":
 			name, value, _ := strings.Cut(value, ":")
 			n.Spec.Labels[name] = value
@@ -142,6 +149,10 @@ func parseTask(t *testing.T, v *store.View, id string, words []string) *api.Task
 			task.Spec.Placement.Preferences = append(task.Spec.Placement.Preferences, api.PlacementPreference{Spread: &api.SpreadOver{SpreadDescriptor: value}})
 		case "attempt":
 			task.Status.Attempt = int(number(t, value))
+		case "device":
+			task.Spec.ContainerSpec.Devices = append(task.Spec.ContainerSpec.Devices, api.Device{PathOnHost: value})
+		case "class":
+			task.Spec.ContainerSpec.Devices = append(task.Spec.ContainerSpec.Devices, api.Device{Class: value})
 		case "platform":
 			task.Spec.Placement.Platforms = append(task.Spec.Placement.Platforms, parsePlatform(value))
 		case "port":
