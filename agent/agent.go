@@ -25,6 +25,8 @@ type Config struct {
 	// the assignment set changes, when an attempt of a task begins or is first
 	// found healthy, and when a task ends for good, and not otherwise.
 	Dir string
+	// Devices answers the paths of this board's devices of a class.
+	Devices func(class string) ([]string, error)
 	// VolumesDir holds a folder for each named volume.
 	VolumesDir string
 	// FilesDir is where tasks' secrets and configs lie in the clear: in memory,

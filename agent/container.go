@@ -37,6 +37,13 @@ func (w *worker) container(spec api.ContainerSpec, image api.ImageID, at Attachm
 	c.Labels[LabelNode], c.Labels[LabelTask] = string(w.a.cfg.Node), string(w.id)
 	c.Labels[LabelService], c.Labels[LabelName] = string(w.task.ServiceID), w.task.ServiceName
 
+	if r := w.task.Spec.Resources; r != nil {
+		c.SwapBytes = r.SwapBytes
+	}
+	var err error
+	if c.Devices, err = w.devices(spec.Devices); err != nil {
+		return runtime.Container{}, err
+	}
 	taken := map[string]bool{}
 	for _, m := range spec.Mounts {
 		if m.Type == api.MountVolume {
@@ -69,6 +76,28 @@ func (w *worker) expanded() (*api.Task, error) {
 	t := *w.task
 	t.Spec.ContainerSpec = spec
 	return &t, nil
+}
+
+// devices names all by path: those of a class are what the board has of it now.
+func (w *worker) devices(wanted []api.Device) ([]api.Device, error) {
+	var named []api.Device
+	for _, d := range wanted {
+		if d.Class == "" {
+			named = append(named, d)
+			continue
+		}
+		paths, err := w.a.cfg.Devices(d.Class)
+		if err != nil {
+			return nil, err
+		}
+		if len(paths) == 0 {
+			return nil, fmt.Errorf("%w: this board has no %s device", runtime.ErrInvalid, d.Class)
+		}
+		for _, path := range paths {
+			named = append(named, api.Device{PathOnHost: path, PathInContainer: path, CgroupPermissions: d.CgroupPermissions})
+		}
+	}
+	return named, nil
 }
 
 func (w *worker) limits() api.Resources {

@@ -24,10 +24,11 @@ func (l *Local) writeNames(task *api.Task, at agent.Attachment) error {
 	if err != nil {
 		return fmt.Errorf("attach task: %w", err)
 	}
+	resolv = overridden(resolv, task.Spec.ContainerSpec.DNSConfig)
 	hostname := Hostname(task)
 	files := map[string][]byte{
 		at.ResolvConf:   resolv,
-		at.Hosts:        hostsOf(hostname, at.Addr),
+		at.Hosts:        hostsOf(hostname, at.Addr, task.Spec.ContainerSpec.Hosts),
 		at.HostnameFile: []byte(hostname + "\n"),
 	}
 	for path, content := range files {
@@ -52,11 +53,46 @@ func Hostname(task *api.Task) string {
 	return api.ShortID(task.ID)
 }
 
-func hostsOf(hostname, addr string) []byte {
+// hostsOf is the hosts file of a task, with the lines that it asks for behind
+// its own.
+func hostsOf(hostname, addr string, more []string) []byte {
 	if addr == "" {
 		addr = "127.0.1.1"
 	}
-	return fmt.Appendf(nil, "127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\n%s\t%s\n", addr, hostname)
+	hosts := fmt.Appendf(nil, "127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\n%s\t%s\n", addr, hostname)
+	for _, line := range more {
+		hosts = append(hosts, line+"\n"...)
+	}
+	return hosts
+}
+
+// overridden is a resolv.conf with what the task asks for in place of the
+// board's lines of that kind, as in Docker.
+func overridden(conf []byte, d *api.DNSConfig) []byte {
+	if d == nil {
+		return conf
+	}
+	var out bytes.Buffer
+	for line := range strings.Lines(string(conf)) {
+		word, _, _ := strings.Cut(strings.TrimSpace(line), " ")
+		switch {
+		case word == "nameserver" && len(d.Nameservers) > 0:
+		case (word == "search" || word == "domain") && len(d.Search) > 0:
+		case word == "options" && len(d.Options) > 0:
+		default:
+			out.WriteString(line)
+		}
+	}
+	for _, server := range d.Nameservers {
+		out.WriteString("nameserver " + server + "\n")
+	}
+	if len(d.Search) > 0 {
+		out.WriteString("search " + strings.Join(d.Search, " ") + "\n")
+	}
+	if len(d.Options) > 0 {
+		out.WriteString("options " + strings.Join(d.Options, " ") + "\n")
+	}
+	return out.Bytes()
 }
 
 // resolvConf is the first of the files that names a resolver a task can reach.

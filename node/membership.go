@@ -80,7 +80,7 @@ func newMembership(b *Board, known []api.Peer) (m *membership, err error) {
 		return nil, errors.Join(err, m.listener.Close(), m.blobs.Close())
 	}
 	m.agent, err = agent.New(agent.Config{
-		Node: m.self, Dir: b.dir.room(agentRoom), VolumesDir: b.dir.room("volumes"), FilesDir: b.cfg.filesDir(), Seal: seal, CgroupParent: b.cfg.CgroupParent, BootID: b.cfg.BootID,
+		Node: m.self, Dir: b.dir.room(agentRoom), VolumesDir: b.dir.room("volumes"), FilesDir: b.cfg.filesDir(), Seal: seal, CgroupParent: b.cfg.CgroupParent, Devices: b.devicesOf, BootID: b.cfg.BootID,
 		Driver: b.parts.Driver, Images: b.images, Network: b.parts.Network, Logs: b.parts.Logs, Sessions: m,
 		Describe: b.describe, Addrs: b.addrs, Changed: b.changed, Now: b.clock.Now,
 		OnSet: m.onSet, OnTime: b.clock.Learn, Logger: m.logger.With("room", "agent"),

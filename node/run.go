@@ -96,7 +96,7 @@ func openParts(cfg Config, dir *stateDir) (p Parts, done func() error, err error
 	}
 	opened = append(opened, p.Local)
 	driver, err := containerd.New(containerd.Config{
-		Socket: cfg.Containerd, Namespace: cfg.Namespace, CgroupRoot: cfg.CgroupParent, RunDir: cfg.RunDir, Logger: cfg.Logger.With("room", "runtime"),
+		Socket: cfg.Containerd, Namespace: cfg.Namespace, CgroupRoot: cfg.CgroupParent, RunDir: cfg.RunDir, Init: initProgram(), Logger: cfg.Logger.With("room", "runtime"),
 	})
 	if err != nil {
 		return p, nil, err

@@ -78,7 +78,11 @@ type Container struct {
 	Hostname string
 	// Mounts are bind mounts and tmpfs only: volumes are resolved to paths.
 	Mounts []api.Mount
-	Limits api.Resources
+	// Devices are named by path: classes are resolved.
+	Devices []api.Device
+	Limits  api.Resources
+	// SwapBytes beside the memory limit; nil is none, -1 without limit.
+	SwapBytes *int64
 	// NetNS is the path of a network namespace; "" shares the board's.
 	NetNS string
 	// Stdout and Stderr are FIFOs that something reads for as long as the

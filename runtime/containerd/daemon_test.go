@@ -34,6 +34,7 @@ const daemonDirs = "/var/tmp/edgeswarm-containerd-"
 // daemon is a containerd of the tests' own, apart from the machine's.
 type daemon struct {
 	dir, socket string
+	init        []string // the program that reaps in a container
 	cmd         *exec.Cmd
 	log         bytes.Buffer
 }
@@ -60,8 +61,21 @@ address = %q
 		d.kill()
 		clearDir(t, dir)
 	})
+	d.init = []string{buildInit(t, dir)}
 	d.start(t)
 	return d
+}
+
+// buildInit builds the program that reaps.
+func buildInit(t testing.TB, dir string) string {
+	t.Helper()
+	program := filepath.Join(dir, "init")
+	cmd := exec.Command("go", "build", "-o", program, "./testdata/init")
+	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
+	if out, err := cmd.CombinedOutput(); err != nil {
+		t.Fatalf("build the program that reaps: %v\n%s", err, out)
+	}
+	return program
 }
 
 func (d *daemon) start(t testing.TB) {
@@ -123,7 +137,7 @@ func (d *daemon) driver(t testing.TB) *Driver {
 func (d *daemon) open(t testing.TB) *Driver {
 	t.Helper()
 	driver, err := New(Config{
-		Socket: d.socket, CgroupRoot: "/" + filepath.Base(d.dir), RunDir: filepath.Join(d.dir, "run"),
+		Socket: d.socket, CgroupRoot: "/" + filepath.Base(d.dir), RunDir: filepath.Join(d.dir, "run"), Init: d.init,
 		Logger: slog.New(slog.NewTextHandler(t.Output(), nil)),
 	})
 	if err != nil {

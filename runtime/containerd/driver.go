@@ -44,7 +44,10 @@ type Config struct {
 	RunDir string
 	// PidsLimit is the most processes of a container; negative: no limit.
 	PidsLimit int64
-	Logger    *slog.Logger
+	// Init is a static program on the board, and its arguments, to put before
+	// the command of a container that wants one: it reaps and passes signals on.
+	Init   []string
+	Logger *slog.Logger
 }
 
 // Driver runs containers in containerd. It connects by itself, when first

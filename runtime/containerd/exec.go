@@ -71,12 +71,12 @@ func execSpec(base *specs.Process, p runtime.Process, pid int) (*specs.Process, 
 		return nil, failuref(runtime.ErrInvalid, "working directory %q is not an absolute path", process.Cwd)
 	}
 	if p.User != "" {
-		id, err := lookUp(filepath.Join("/proc", strconv.Itoa(pid), "root"), p.User)
+		id, err := lookUp(filepath.Join("/proc", strconv.Itoa(pid), "root"), p.User, nil)
 		if err != nil {
 			return nil, err
 		}
 		process.Env = overlayEnv(process.Env, []string{"HOME=" + id.home})
-		runAs(&process, id.user)
+		runAs(&process, id.user, base.Capabilities.Bounding)
 	}
 	return &process, nil
 }

@@ -45,8 +45,11 @@ func (d *Driver) Prepare(ctx context.Context, c runtime.Container) error {
 	if err := d.sweep(ctx); err != nil {
 		return err
 	}
-	if _, err := d.mounts(c.Mounts); err != nil {
+	if _, err := d.mounts(c); err != nil {
 		return err // before anything is unpacked for it
+	}
+	if _, _, err := containerDevices(c); err != nil {
+		return err
 	}
 	img, mounts, err := d.snapshot(ctx, c)
 	if err != nil {
@@ -85,7 +88,7 @@ func (d *Driver) snapshot(ctx context.Context, c runtime.Container) (*image, []m
 }
 
 func (d *Driver) create(ctx context.Context, c runtime.Container, img *image, mounts []mount.Mount) error {
-	id, err := d.identityOf(ctx, img.chain, firstOf(c.Spec.User, img.config.User), mounts)
+	id, err := d.identityOf(ctx, img.chain, firstOf(c.Spec.User, img.config.User), c.Spec.Groups, mounts)
 	if err != nil {
 		return err
 	}
@@ -190,7 +193,15 @@ func (d *Driver) Start(ctx context.Context, id string) (int, error) {
 // createProcess makes the shim and the namespaces, with the process held
 // before its first instruction.
 func (d *Driver) createProcess(ctx context.Context, rec containers.Container) error {
+	spec, err := specOf(rec)
+	if err != nil {
+		return err
+	}
+	terminal := spec.Process != nil && spec.Process.Terminal
 	stdout, stderr := bothOrNone(rec.Labels[labelStdout], rec.Labels[labelStderr])
+	if terminal { // what it writes comes all one way
+		stdout, stderr = firstOf(stdout, os.DevNull), ""
+	}
 	for _, path := range []string{stdout, stderr} {
 		release, err := holdFIFO(path)
 		if err != nil {
@@ -203,7 +214,7 @@ func (d *Driver) createProcess(ctx context.Context, rec containers.Container) er
 		return d.wrap("find root file system of container "+rec.ID, err)
 	}
 	_, err = d.tasks.Create(ctx, &tasks.CreateTaskRequest{
-		ContainerID: rec.ID, Rootfs: mount.ToProto(mounts), Stdout: stdout, Stderr: stderr,
+		ContainerID: rec.ID, Rootfs: mount.ToProto(mounts), Stdout: stdout, Stderr: stderr, Terminal: terminal,
 	})
 	if errdefs.IsAlreadyExists(native(err)) {
 		return nil

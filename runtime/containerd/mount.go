@@ -11,29 +11,36 @@ import (
 	"github.com/opencontainers/runtime-spec/specs-go"
 
 	"github.com/edgeswarm/edgeswarm/api"
+	"github.com/edgeswarm/edgeswarm/runtime"
 )
 
-// shmSize of /dev/shm, Docker's.
-const shmSize = "size=65536k"
-
 // systemMounts are what every container sees, as in Docker.
-func systemMounts() []specs.Mount {
+func systemMounts(o api.ContainerOptions) []specs.Mount {
+	shm := o.ShmSize
+	if shm == 0 {
+		shm = api.DefaultShmSize
+	}
+	shmSize := "size=" + strconv.FormatInt(shm, 10)
+	access := "ro"
+	if o.Privileged {
+		access = "rw"
+	}
 	return []specs.Mount{
 		{Destination: "/proc", Type: "proc", Source: "proc", Options: []string{"nosuid", "noexec", "nodev"}},
 		{Destination: "/dev", Type: "tmpfs", Source: "tmpfs", Options: []string{"nosuid", "strictatime", "mode=755", "size=65536k"}},
 		{Destination: "/dev/pts", Type: "devpts", Source: "devpts", Options: []string{"nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620", "gid=5"}},
 		{Destination: "/dev/shm", Type: "tmpfs", Source: "shm", Options: []string{"nosuid", "noexec", "nodev", "mode=1777", shmSize}},
 		{Destination: "/dev/mqueue", Type: "mqueue", Source: "mqueue", Options: []string{"nosuid", "noexec", "nodev"}},
-		{Destination: "/sys", Type: "sysfs", Source: "sysfs", Options: []string{"nosuid", "noexec", "nodev", "ro"}},
-		{Destination: "/sys/fs/cgroup", Type: "cgroup", Source: "cgroup", Options: []string{"nosuid", "noexec", "nodev", "ro"}},
+		{Destination: "/sys", Type: "sysfs", Source: "sysfs", Options: []string{"nosuid", "noexec", "nodev", access}},
+		{Destination: "/sys/fs/cgroup", Type: "cgroup", Source: "cgroup", Options: []string{"nosuid", "noexec", "nodev", access}},
 	}
 }
 
 // mounts renders the container's mounts over the system's, outer ones first,
 // so that one does not hide another.
-func (d *Driver) mounts(wanted []api.Mount) ([]specs.Mount, error) {
-	own := make([]specs.Mount, 0, len(wanted))
-	for _, m := range wanted {
+func (d *Driver) mounts(c runtime.Container) ([]specs.Mount, error) {
+	own := make([]specs.Mount, 0, len(c.Mounts))
+	for _, m := range c.Mounts {
 		if !path.IsAbs(m.Target) || path.Clean(m.Target) == "/" {
 			return nil, invalid("mount target %q is not an absolute path below /", m.Target)
 		}
@@ -46,7 +53,7 @@ func (d *Driver) mounts(wanted []api.Mount) ([]specs.Mount, error) {
 	slices.SortStableFunc(own, func(a, b specs.Mount) int {
 		return cmp.Compare(strings.Count(a.Destination, "/"), strings.Count(b.Destination, "/"))
 	})
-	system := slices.DeleteFunc(systemMounts(), func(m specs.Mount) bool {
+	system := slices.DeleteFunc(systemMounts(c.Spec.ContainerOptions), func(m specs.Mount) bool {
 		return slices.ContainsFunc(own, func(o specs.Mount) bool { return o.Destination == m.Destination })
 	})
 	return append(system, own...), nil

@@ -1,12 +1,12 @@
 package containerd
 
 import (
+	"errors"
+	"math"
 	"path"
 	"slices"
 	"strings"
 
-	"github.com/containerd/containerd/v2/contrib/seccomp"
-	kernelseccomp "github.com/containerd/containerd/v2/pkg/seccomp"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 	"github.com/opencontainers/runtime-spec/specs-go"
 	"golang.org/x/sys/unix"
@@ -38,28 +38,17 @@ func openFiles() uint64 {
 
 const defaultPath = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
-// capabilities of a root process, Docker's.
-var capabilities = []string{
-	"CAP_AUDIT_WRITE", "CAP_CHOWN", "CAP_DAC_OVERRIDE", "CAP_FOWNER", "CAP_FSETID", "CAP_KILL", "CAP_MKNOD",
-	"CAP_NET_BIND_SERVICE", "CAP_NET_RAW", "CAP_SETFCAP", "CAP_SETGID", "CAP_SETPCAP", "CAP_SETUID", "CAP_SYS_CHROOT",
-}
-
-// What of /proc and /sys tells too much of the board or can harm it; Docker's.
-var (
-	maskedPaths = []string{
-		"/proc/acpi", "/proc/asound", "/proc/interrupts", "/proc/kcore", "/proc/keys", "/proc/latency_stats",
-		"/proc/sched_debug", "/proc/scsi", "/proc/timer_list", "/proc/timer_stats", "/sys/devices/virtual/powercap", "/sys/firmware",
-	}
-	readonlyPaths = []string{"/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger"}
-)
-
 // spec writes the OCI specification of a container.
 func (d *Driver) spec(c runtime.Container, image ocispec.ImageConfig, id identity) (*specs.Spec, error) {
 	args, err := arguments(c.Spec, image)
 	if err != nil {
 		return nil, err
 	}
-	mounts, err := d.mounts(c.Mounts)
+	mounts, err := d.mounts(c)
+	if err != nil {
+		return nil, err
+	}
+	bounding, err := capabilitiesOf(c.Spec.ContainerOptions)
 	if err != nil {
 		return nil, err
 	}
@@ -73,33 +62,15 @@ func (d *Driver) spec(c runtime.Container, image ocispec.ImageConfig, id identit
 		Hostname: c.Hostname,
 		Process: &specs.Process{
 			Args: args, Cwd: path.Clean(dir), Env: environment(c, image, id.home),
-			Rlimits: []specs.POSIXRlimit{{Type: "RLIMIT_NOFILE", Soft: min(softFiles, d.maxFiles), Hard: d.maxFiles}},
+			Rlimits: d.rlimits(c.Spec.Ulimits), Terminal: c.Spec.TTY,
 		},
 		Mounts: mounts,
 		Linux: &specs.Linux{
 			CgroupsPath: d.cgroupPath(c), Resources: d.resources(c), Namespaces: d.namespaces(c),
-			MaskedPaths: slices.Clone(maskedPaths), ReadonlyPaths: slices.Clone(readonlyPaths),
 		},
 	}
-	runAs(s.Process, id.user)
-	if c.NetNS != "" {
-		// A namespace of its own has no ports to keep from others, as in Docker.
-		s.Linux.Sysctl = map[string]string{"net.ipv4.ip_unprivileged_port_start": "0", "net.ipv4.ping_group_range": "0 2147483647"}
-	}
-	if kernelseccomp.IsEnabled() {
-		s.Linux.Seccomp = seccomp.DefaultProfile(s)
-	}
-	return s, nil
-}
-
-// runAs sets the process's user. A user other than root has no capability at
-// hand, but a set-user-ID program may regain the bounded ones, as after execve.
-func runAs(p *specs.Process, u specs.User) {
-	p.User = u
-	p.Capabilities = &specs.LinuxCapabilities{Bounding: slices.Clone(capabilities)}
-	if u.UID == 0 {
-		p.Capabilities.Permitted, p.Capabilities.Effective = slices.Clone(capabilities), slices.Clone(capabilities)
-	}
+	runAs(s.Process, id.user, bounding)
+	return s, errors.Join(d.withInit(s, c), d.confine(s, c))
 }
 
 // arguments puts command line together as Docker does: a command of the
@@ -129,6 +100,9 @@ func environment(c runtime.Container, image ocispec.ImageConfig, home string) []
 	if home != "" {
 		env = append(env, "HOME="+home)
 	}
+	if c.Spec.TTY {
+		env = append(env, "TERM=xterm")
+	}
 	return overlayEnv(env, image.Env, c.Spec.Env)
 }
 
@@ -151,7 +125,10 @@ func overlayEnv(env []string, layers ...[]string) []string {
 
 func (d *Driver) namespaces(c runtime.Container) []specs.LinuxNamespace {
 	all := []specs.LinuxNamespace{
-		{Type: specs.PIDNamespace}, {Type: specs.IPCNamespace}, {Type: specs.UTSNamespace}, {Type: specs.MountNamespace},
+		{Type: specs.IPCNamespace}, {Type: specs.UTSNamespace}, {Type: specs.MountNamespace},
+	}
+	if c.Spec.PidMode != api.PidHost {
+		all = append(all, specs.LinuxNamespace{Type: specs.PIDNamespace})
 	}
 	if c.NetNS != "" {
 		all = append(all, specs.LinuxNamespace{Type: specs.NetworkNamespace, Path: c.NetNS})
@@ -180,7 +157,7 @@ func (d *Driver) resources(c runtime.Container) *specs.LinuxResources {
 		if d.cgroups.has("memory") {
 			r.Memory = &specs.LinuxMemory{Limit: &n}
 			if d.cgroups.limitsSwap() {
-				r.Memory.Swap = &n // of memory and swap together: none of it is swap
+				r.Memory.Swap = memoryAndSwap(n, c.SwapBytes)
 			}
 		} else {
 			discard("memory")
@@ -194,10 +171,29 @@ func (d *Driver) resources(c runtime.Container) *specs.LinuxResources {
 			discard("cpu")
 		}
 	}
-	if n := d.cfg.PidsLimit; n > 0 && d.cgroups.has("pids") {
+	n := d.cfg.PidsLimit
+	if c.Limits.Pids > 0 {
+		n = c.Limits.Pids
+	}
+	if n > 0 && d.cgroups.has("pids") {
 		r.Pids = &specs.LinuxPids{Limit: &n}
 	}
 	return r
+}
+
+// memoryAndSwap is the bound on both together: unless told otherwise, none of
+// it is swap.
+func memoryAndSwap(memory int64, swap *int64) *int64 {
+	switch {
+	case swap == nil:
+		return &memory
+	case *swap < 0 || *swap > math.MaxInt64-memory:
+		unbounded := int64(-1)
+		return &unbounded
+	default:
+		sum := memory + *swap
+		return &sum
+	}
 }
 
 func firstOf(values ...string) string {

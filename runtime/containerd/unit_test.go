@@ -64,7 +64,7 @@ func TestUserFilesStayInside(t *testing.T) {
 		if err := errors.Join(remove(passwd), os.Symlink(target, passwd)); err != nil {
 			t.Fatal(err)
 		}
-		if id, err := lookUp(root, "evil"); err == nil {
+		if id, err := lookUp(root, "evil", nil); err == nil {
 			t.Errorf("link to %s: found %+v outside", target, id)
 		}
 	}
@@ -73,17 +73,17 @@ func TestUserFilesStayInside(t *testing.T) {
 	if err := errors.Join(remove(passwd), os.Symlink("/real", passwd)); err != nil {
 		t.Fatal(err)
 	}
-	if id, err := lookUp(root, "good"); err != nil || id.user.UID != 5 || id.user.GID != 6 || id.home != "/data" {
+	if id, err := lookUp(root, "good", nil); err != nil || id.user.UID != 5 || id.user.GID != 6 || id.home != "/data" {
 		t.Errorf("link inside: %+v, %v", id, err)
 	}
 	// What is no file must not hold the driver up.
 	if err := errors.Join(remove(passwd), unix.Mkfifo(passwd, 0o600)); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := lookUp(root, "good"); !errors.Is(err, runtime.ErrInvalid) {
+	if _, err := lookUp(root, "good", nil); !errors.Is(err, runtime.ErrInvalid) {
 		t.Errorf("FIFO: %v", err)
 	}
-	if id, err := lookUp(t.TempDir(), "12:34"); err != nil || id.user.UID != 12 || id.user.GID != 34 {
+	if id, err := lookUp(t.TempDir(), "12:34", []string{"56"}); err != nil || id.user.UID != 12 || id.user.GID != 34 || !slices.Contains(id.user.AdditionalGids, 56) {
 		t.Errorf("numbers without files: %+v, %v", id, err)
 	}
 }
@@ -139,11 +139,11 @@ func TestMountsAreChecked(t *testing.T) {
 		"missing source":  {Type: api.MountBind, Source: "/no/such/source", Target: "/data"},
 		"unresolved":      {Type: api.MountVolume, Source: "data", Target: "/data"},
 	} {
-		if _, err := d.mounts([]api.Mount{m}); !errors.Is(err, runtime.ErrInvalid) {
+		if _, err := d.mounts(runtime.Container{Mounts: []api.Mount{m}}); !errors.Is(err, runtime.ErrInvalid) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
-	all, err := d.mounts([]api.Mount{{Type: api.MountTmpfs, Target: "/dev/shm", TmpfsOptions: &api.TmpfsOptions{SizeBytes: 1 << 30}}})
+	all, err := d.mounts(runtime.Container{Mounts: []api.Mount{{Type: api.MountTmpfs, Target: "/dev/shm", TmpfsOptions: &api.TmpfsOptions{SizeBytes: 1 << 30}}}})
 	if err != nil {
 		t.Fatal(err)
 	}

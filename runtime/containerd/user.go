@@ -9,6 +9,7 @@ import (
 	"math"
 	"os"
 	"slices"
+	"strings"
 
 	"github.com/containerd/containerd/v2/core/mount"
 	"github.com/moby/sys/user"
@@ -22,15 +23,15 @@ type identity struct {
 	home string
 }
 
-type userKey struct{ chain, name string }
+type userKey struct{ chain, name, groups string }
 
 const maxUserFile = 1 << 20
 
 // identityOf looks a user ("name", "uid", "name:group", …; "" is root) up in
 // the passwd and group files of a prepared snapshot, and remembers the answer
 // for the image.
-func (d *Driver) identityOf(ctx context.Context, chain, name string, mounts []mount.Mount) (identity, error) {
-	key := userKey{chain, name}
+func (d *Driver) identityOf(ctx context.Context, chain, name string, groups []string, mounts []mount.Mount) (identity, error) {
+	key := userKey{chain, name, strings.Join(groups, " ")}
 	d.mu.Lock()
 	known, ok := d.users[key]
 	d.mu.Unlock()
@@ -39,7 +40,7 @@ func (d *Driver) identityOf(ctx context.Context, chain, name string, mounts []mo
 	}
 	var found identity
 	err := mount.WithReadonlyTempMount(ctx, mounts, func(root string) (err error) {
-		found, err = lookUp(root, name)
+		found, err = lookUp(root, name, groups)
 		return err
 	})
 	if err != nil {
@@ -54,8 +55,9 @@ func (d *Driver) identityOf(ctx context.Context, chain, name string, mounts []mo
 	return found, nil
 }
 
-// lookUp resolves a user as Docker does, in the root file system at root.
-func lookUp(root, name string) (identity, error) {
+// lookUp resolves a user and further groups as Docker does, in the root file
+// system at root.
+func lookUp(root, name string, groups []string) (identity, error) {
 	dir, err := os.Open(root)
 	if err != nil {
 		return identity{}, fmt.Errorf("open root file system: %w", err)
@@ -73,7 +75,11 @@ func lookUp(root, name string) (identity, error) {
 	if err != nil {
 		return identity{}, invalid("user %q is not in the image: %v", name, err)
 	}
-	ids := append([]int{u.Gid}, u.Sgids...) // the primary group too, or setgroups would drop what it forbids
+	further, err := user.GetAdditionalGroups(groups, bytes.NewReader(group))
+	if err != nil {
+		return identity{}, invalid("a group is not in the image: %v; give its number", err)
+	}
+	ids := append(append([]int{u.Gid}, u.Sgids...), further...) // the primary group too, or setgroups would drop what it forbids
 	out := identity{home: u.Home}
 	for _, id := range append([]int{u.Uid}, ids...) {
 		if id < 0 || id > math.MaxInt32 {

@@ -32,7 +32,8 @@ type Fixture struct {
 	// Command renders a program as the command of a container or an exec:
 	// Shell, where there is a shell.
 	Command func(steps ...string) []string
-	// Kernel says that containers are real: memory limits kill.
+	// Kernel says that containers are real: memory limits kill, and what confines
+	// a process can be seen. It runs as root.
 	Kernel bool
 	// CgroupParent for the containers; "" if it means nothing to the driver.
 	CgroupParent string
@@ -60,6 +61,7 @@ func Run(t *testing.T, newFixture func(t *testing.T) Fixture) {
 		"Reopen":                        testReopen,
 		"EndsWhileClosed":               testEndsWhileClosed,
 		"PrepareBadMount":               testBadMount,
+		"PrepareMissingDevice":          testMissingDevice,
 		"PrepareUnknownImage":           testUnknownImage,
 		"EnvironmentAndArguments":       testEnvironment,
 		"CommandThatIsNotThere":         testNoSuchCommand,
@@ -78,6 +80,13 @@ func Run(t *testing.T, newFixture func(t *testing.T) Fixture) {
 		"CancelledContextDoesNotBreak":  testCancelled,
 		"ExitTimeIsTheProcess":          testExitTime,
 		"RemoveAfterInterruptedPrepare": testPrepareAgain,
+	}
+	for name, test := range kernelTests {
+		tests[name] = func(b *board) {
+			if b.Kernel {
+				test(b)
+			}
+		}
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) { test(&board{T: t, Fixture: newFixture(t)}) })

@@ -90,6 +90,19 @@ func testBadMount(b *board) {
 	}
 }
 
+func testMissingDevice(b *board) {
+	c := b.container("exit 0")
+	c.Devices = []api.Device{{PathOnHost: "/dev/edgeswarm-not-here"}}
+	err := b.Driver.Prepare(b.context(), c)
+	b.wantErr("prepare", err, runtime.ErrInvalid)
+	if !strings.Contains(err.Error(), c.Devices[0].PathOnHost) {
+		b.Errorf("error %q does not name the missing device", err)
+	}
+	if s, ok := b.find(c); ok {
+		b.Errorf("list shows %+v of what could not be made", s)
+	}
+}
+
 func testUnknownImage(b *board) {
 	c := b.container("exit 0")
 	c.Image = api.ImageID("sha256:" + strings.Repeat("0", 64))

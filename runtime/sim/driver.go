@@ -83,6 +83,11 @@ func (d *Driver) Prepare(ctx context.Context, c runtime.Container) error {
 			return fmt.Errorf("prepare %s: %w: mount source %s: %w", c.ID, runtime.ErrInvalid, m.Source, err)
 		}
 	}
+	for _, dev := range c.Devices {
+		if _, err := os.Stat(dev.PathOnHost); err != nil {
+			return fmt.Errorf("prepare %s: %w: device %s: %w", c.ID, runtime.ErrInvalid, dev.PathOnHost, err)
+		}
+	}
 	made := &container{Container: c, script: script}
 	d.host.containers[c.ID] = made
 	d.host.log(OpPrepare, made)
