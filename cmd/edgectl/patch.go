@@ -66,7 +66,7 @@ func (f *changeFlags) patch() (api.ServicePatch, error) {
 		PublishAdd: f.ports.Values, PublishRemove: f.publishRemove.Values,
 		ConstraintAdd: f.constraints.Values, ConstraintRemove: f.constraintRemove, PreferenceAdd: f.preferences.Values, PreferenceRemove: f.preferenceRemove.Values,
 		MaxReplicas: f.maxReplicas.Value, Networks: f.networkPatch(),
-		Limits: amountsPatch(f.limitCPU, f.limitMemory), Reservations: amountsPatch(f.reserveCPU, f.reserveMemory),
+		OptionsPatch: f.options.patch(), Limits: f.options.limits(amountsPatch(f.limitCPU, f.limitMemory)), Reservations: amountsPatch(f.reserveCPU, f.reserveMemory),
 		RestartCondition: f.restart.Value, RestartDelay: f.restartDelay.Value, RestartMaxAttempts: f.restartMax.Value, RestartWindow: f.restartWindow.Value,
 		StopSignal: f.stopSignal.Value, StopGracePeriod: f.stopGrace.Value, Replicas: f.replicas.Value, MaxConcurrent: f.maxConcurrent.Value,
 		Health: health,

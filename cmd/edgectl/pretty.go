@@ -56,12 +56,17 @@ func prettyNode(w io.Writer, n *api.Node) {
 		s.line(1, "Address", m.Addr)
 	}
 	fmt.Fprintln(w, "Board:")
+	s.line(1, "Model", n.Description.Model)
 	s.line(1, "Platform", n.Description.Platform.String())
 	s.line(1, "CPUs", output.CPUs(n.Description.Resources.NanoCPUs))
 	s.line(1, "Memory", output.Bytes(n.Description.Resources.MemoryBytes))
+	if total := n.Description.MemoryTotal; total != 0 {
+		s.line(1, "Memory in all", output.Bytes(total))
+	}
 	s.line(1, "Version", n.Description.Engine.EngineVersion)
 	s.line(1, "Runtime", n.Description.Engine.Runtime)
 	s.line(1, "Runtime error", n.Description.Engine.RuntimeError)
+	s.devices(n.Description.Devices)
 	fmt.Fprintln(w)
 }
 
@@ -141,6 +146,7 @@ func (s sheet) container(c api.ContainerSpec) {
 	s.line(1, "Env", strings.Join(c.Env, " "))
 	s.line(1, "Dir", c.Dir)
 	s.line(1, "User", c.User)
+	s.options(c.ContainerOptions)
 	for _, m := range c.Mounts {
 		text := m.Target + " (" + strings.TrimSpace(string(m.Type)+" "+m.Source) + ")"
 		if m.ReadOnly {
@@ -156,6 +162,9 @@ func (s sheet) resources(r *api.ResourceRequirements) {
 	}
 	s.amounts("Limits", r.Limits)
 	s.amounts("Reservations", r.Reservations)
+	if swap := r.SwapBytes; swap != nil {
+		s.line(0, "Swap", swapText(*swap))
+	}
 }
 
 func (s sheet) amounts(title string, r *api.Resources) {
@@ -168,5 +177,8 @@ func (s sheet) amounts(title string, r *api.Resources) {
 	}
 	if r.MemoryBytes != 0 {
 		s.line(1, "Memory", output.Bytes(r.MemoryBytes))
+	}
+	if r.Pids != 0 {
+		s.line(1, "PIDs", fmt.Sprint(r.Pids))
 	}
 }

@@ -30,7 +30,7 @@ func (w *waitFlags) register(fs *pflag.FlagSet) {
 }
 
 func newServiceCreate(c *cli) *cobra.Command {
-	f := &createFlags{}
+	f := &createFlags{endpoint: &c.host}
 	var w waitFlags
 	var dryRun bool
 	cmd := &cobra.Command{
@@ -42,7 +42,7 @@ image replace the image's command, and go to its entrypoint.
 It waits until all tasks run and have stayed up for the monitor period, or for a
 job, until they have completed. Ctrl-C ends the waiting, not the service.`,
 		Example: `  edgectl service create --name web --replicas 6 --publish mode=host,target=80,published=8080 nginx
-  edgectl service create --name cam --mode global --constraint node.labels.camera==yes \
+  edgectl service create --name cam --mode global --device class=camera --group-add 44 \
       --mount type=bind,src=/dev/shm,dst=/frames,readonly --limit-memory 64m acme/cam:3 --fps 10
   edgectl service create --name backup --mode replicated-job --replicas 5 --max-concurrent 2 acme/backup
   edgectl service create --name clean --mode global-job -e TZ=UTC -d busybox sh -c 'date; sleep 60'`,

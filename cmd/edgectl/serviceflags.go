@@ -16,6 +16,7 @@ import (
 type taskFlags struct {
 	replicas, maxReplicas       *flagvalue.Opt[uint64]
 	maxConcurrent               *flagvalue.Opt[uint64]
+	options                     optionFlags
 	entrypoint                  *flagvalue.Opt[string]
 	hostname, dir, user         *flagvalue.Opt[string]
 	readOnly                    *flagvalue.Opt[bool]
@@ -45,6 +46,7 @@ func registerTaskFlags(fs *pflag.FlagSet, create bool) *taskFlags {
 	f := &taskFlags{}
 	f.registerScalars(fs)
 	f.registerPolicies(fs)
+	f.options.register(fs, create)
 	if create {
 		f.registerLists(fs, func(name, short string) string { return name + "," + short }, "set")
 	} else {
@@ -114,7 +116,8 @@ func defineList[T any](fs *pflag.FlagSet, name string, parse func(string) (T, er
 
 func defineBool(fs *pflag.FlagSet, name, usage string) *flagvalue.Opt[bool] {
 	o := define(fs, name, flagvalue.Bool, "bool", usage)
-	fs.Lookup(name).NoOptDefVal = "true"
+	long, _, _ := strings.Cut(name, ",")
+	fs.Lookup(long).NoOptDefVal = "true"
 	return o
 }
 

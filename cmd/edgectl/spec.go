@@ -15,10 +15,12 @@ type createFlags struct {
 	name     *flagvalue.Opt[string]
 	mode     *flagvalue.Opt[string]
 	envFiles []string
+	endpoint *string // the node to speak to, which --host may name too
 }
 
 func (f *createFlags) register(fs *pflag.FlagSet) {
 	f.taskFlags = registerTaskFlags(fs, true)
+	f.options.registerHost(fs, f.endpoint)
 	f.name = define(fs, "name", flagvalue.Label, "string", "name of the service (default: a made-up one)")
 	f.mode = define(fs, "mode", flagvalue.Choice(modeReplicated, modeGlobal, modeReplicatedJob, modeGlobalJob), "mode", "replicated (some tasks anywhere), global (one on every node), replicated-job or global-job (the same, but run once to completion) (default replicated)")
 	fs.StringArrayVar(&f.envFiles, "env-file", nil, "`file` of environment variables, one a line")
@@ -57,9 +59,10 @@ func (f *createFlags) spec(image string, args []string) (api.ServiceSpec, error)
 				Image: image, Labels: flagvalue.Map(f.containerLabels.Values), Args: args,
 				Hostname: f.hostname.Or(""), Env: lastOfEach(append(files, f.env.Values...)), Dir: f.dir.Or(""), User: f.user.Or(""),
 				ReadOnly: f.readOnly.Or(false), Mounts: f.mounts.Values, Secrets: f.secrets.Values, Configs: f.configs.Values, StopSignal: f.stopSignal.Or(""), StopGracePeriod: f.stopGrace.Value,
-				Healthcheck: health,
+				Healthcheck:      health,
+				ContainerOptions: f.options.spec(),
 			},
-			Resources: f.resources(), RestartPolicy: f.restartPolicy(), Placement: f.placement(), Networks: f.attachments(),
+			Resources: f.options.resources(f.resources()), RestartPolicy: f.restartPolicy(), Placement: f.placement(), Networks: f.attachments(),
 		},
 	}
 	if command != nil {

@@ -57,11 +57,11 @@ address = %q
 	if err := os.WriteFile(filepath.Join(dir, "config.toml"), []byte(config), 0o600); err != nil {
 		t.Fatal(err)
 	}
+	d.init = []string{buildInit(t, dir)}
 	t.Cleanup(func() {
 		d.kill()
 		clearDir(t, dir)
 	})
-	d.init = []string{buildInit(t, dir)}
 	d.start(t)
 	return d
 }
