@@ -52,6 +52,10 @@ func newFleet() *fleet {
 			Description: api.NodeDescription{
 				Hostname: name, Platform: api.Platform{OS: "linux", Architecture: "arm64"}, Resources: api.Resources{NanoCPUs: 4e9, MemoryBytes: 1 << 30},
 				Engine: api.EngineDescription{EngineVersion: "v0.1.0", Runtime: "containerd 1.6.20"},
+				Model:  "Raspberry Pi 4 Model B Rev 1.4", MemoryTotal: 1<<30 + 64<<20,
+				Devices: []api.BoardDevices{
+					{Class: "camera", Paths: []string{"/dev/video0"}}, {Class: "i2c", Paths: []string{"/dev/i2c-1", "/dev/i2c-20"}}, {Paths: []string{"/dev/fuse"}},
+				},
 			},
 			Status: api.NodeStatus{State: state, Since: ago(5 * time.Minute), Addrs: []netip.AddrPort{netip.MustParseAddrPort("10.0.0.1:2377")}}, ManagerStatus: m,
 		}
@@ -78,6 +82,12 @@ func newFleet() *fleet {
 	web.Spec.Labels = map[string]string{"tier": "front"}
 	cam := testService("cam", 0)
 	cam.Spec.Mode = api.ServiceMode{Global: &api.GlobalService{}}
+	cam.Spec.TaskTemplate.ContainerSpec.ContainerOptions = api.ContainerOptions{
+		Groups: []string{"44"}, Init: new(true), TTY: true, CapabilityAdd: []string{"CAP_SYS_NICE"}, CapabilityDrop: []string{"ALL"},
+		Devices: []api.Device{{Class: "camera", CgroupPermissions: "rw"}, {PathOnHost: "/dev/fuse", PathInContainer: "/dev/f", CgroupPermissions: "rwm"}},
+		Sysctls: map[string]string{"net.core.somaxconn": "1024"}, Ulimits: []api.Ulimit{{Name: "nofile", Soft: 1024, Hard: 4096}},
+		ShmSize: 8 << 20, Hosts: []string{"192.0.2.7 printer"}, DNSConfig: &api.DNSConfig{Nameservers: []string{"192.0.2.53"}},
+	}
 	cam.Spec.TaskTemplate.ContainerSpec.Image = "ghcr.io/acme/cam@sha256:" + strings.Repeat("2", 64)
 	f.services = []api.ServiceSummary{{Service: cam, Running: 4, Desired: 4}, {Service: web, Running: 1, Desired: 2}}
 	task := func(id string, slot int, n int, state, desired api.TaskState, since time.Duration) *api.Task {
