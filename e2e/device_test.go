@@ -63,9 +63,9 @@ func (f *fleet) confines() {
 		"--shm-size", "8m", "--limit-pids", "60", "--oom-score-adj", "200", "--host", "printer:192.0.2.7", "--dns", "192.0.2.53", "--group-add", "4242", "web:1")
 	task := f.runs(1, "odd", 1)[0].ID
 	for script, want := range map[string]string{
-		"[ -c /dev/net/tun ] && echo here":               "here",
-		"cut -d ' ' -f 1 /proc/1/cmdline | tr '\\0' ' '": "/dev/init init-process -- /webd",
-		"grep CapEff /proc/self/status | cut -f 2":       "0000000000000020",
+		"[ -c /dev/net/tun ] && echo here":         "here",
+		"tr '\\0' ' ' </proc/1/cmdline":            "/dev/init init-process -- /webd",
+		"grep CapEff /proc/self/status | cut -f 2": "0000000000000020",
 		"ulimit -n":                        "100",
 		"cat /proc/sys/net/core/somaxconn": "999",
 		"grep ' /dev/shm ' /proc/mounts | grep -o 'size=.*k'": "size=8192k",
