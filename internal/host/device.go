@@ -12,8 +12,12 @@ import (
 	"github.com/edgeswarm/edgeswarm/api"
 )
 
-// maxDevices bounds what a board reports: every manager keeps it.
-const maxDevices = 512
+// maxDevices and maxPaths, in bytes of their paths, bound what a board reports:
+// every manager keeps it, and takes no description that is too large.
+const (
+	maxDevices = 512
+	maxPaths   = 16 << 10
+)
 
 // Devices lists what the board has below /dev, by class, but for ordinary
 // devices. Other names of a device (/dev/serial/by-id/…) are of no class, so
@@ -54,7 +58,7 @@ func devices(dev, sys string) ([]api.BoardDevices, error) {
 	return bounded(byClass), nil
 }
 
-// bounded sorts, and leaves out what is beyond maxDevices: those of no class first.
+// bounded sorts, and leaves out what is beyond the bounds: those of no class first.
 func bounded(byClass map[string][]string) []api.BoardDevices {
 	var all []api.BoardDevices
 	for class, paths := range byClass {
@@ -62,10 +66,15 @@ func bounded(byClass map[string][]string) []api.BoardDevices {
 		all = append(all, api.BoardDevices{Class: class, Paths: paths})
 	}
 	slices.SortFunc(all, api.BoardDevices.Compare)
-	left := maxDevices
+	count, size := 0, 0
 	for i := range all {
-		all[i].Paths = all[i].Paths[:min(left, len(all[i].Paths))]
-		left -= len(all[i].Paths)
+		for n, path := range all[i].Paths {
+			count, size = count+1, size+len(path)
+			if count > maxDevices || size > maxPaths {
+				all[i].Paths = all[i].Paths[:n]
+				break
+			}
+		}
 	}
 	return slices.DeleteFunc(all, func(d api.BoardDevices) bool { return len(d.Paths) == 0 })
 }

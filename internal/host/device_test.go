@@ -84,6 +84,17 @@ func TestAReportIsBounded(t *testing.T) {
 	}
 }
 
+func TestLongNamesAreBoundedToo(t *testing.T) {
+	byClass := map[string][]string{}
+	for i := range maxDevices {
+		byClass[""] = append(byClass[""], fmt.Sprintf("/dev/serial/by-id/%0200d", i))
+	}
+	all := bounded(byClass)
+	if raw, err := api.Encode(all); err != nil || len(raw) > maxPaths*5/4 {
+		t.Errorf("%d bytes, %v", len(raw), err)
+	}
+}
+
 func TestThisBoardHasDevices(t *testing.T) {
 	all, err := Devices()
 	if err != nil || len(all) == 0 {
