@@ -138,6 +138,6 @@ func (c Config) filesDir() string { return filepath.Join(c.RunDir, "secrets") }
 func (c Config) Socket() string { return filepath.Join(c.RunDir, "edged.sock") }
 
 func isPort(text string) bool {
-	port, err := strconv.ParseUint(text, 10, 16)
-	return err == nil && port > 0
+	_, err := strconv.ParseUint(text, 10, 16) // 0 is any that is free
+	return err == nil
 }
