@@ -46,6 +46,9 @@ type record struct {
 	Started bool `json:",omitempty"`
 	// Healthy is the last attempt that its health check has found healthy.
 	Healthy int `json:",omitempty"`
+	// Draining is set when the task began to stop: should edged be restarted in
+	// the middle, it goes on stopping, also if another was to take over.
+	Draining bool `json:",omitempty"`
 	// Final is set when the task has ended and no attempt follows.
 	Final *api.TaskStatus `json:",omitempty"`
 }

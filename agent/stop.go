@@ -31,6 +31,11 @@ func (w *worker) stop(ctx context.Context) {
 	s := api.TaskStatus{State: api.TaskShutdown}
 	if w.held != 0 {
 		if last.State == api.TaskRunning {
+			// On a full disk it is not remembered, and the stop is not held up.
+			w.rec.Draining = true
+			if err := w.a.disk.saveRecord(w.id, w.rec); err != nil {
+				w.a.log.Debug("stop not noted", "task", w.id, "err", err)
+			}
 			w.publish(api.TaskStatus{State: api.TaskDraining, PID: last.PID}, false)
 		}
 		if exit, err := w.stopContainer(ctx); err == nil && exit != nil {

@@ -104,7 +104,7 @@ func (w *worker) run(ctx context.Context) {
 	defer helper.Wait()
 	defer w.finished.open()
 	defer w.prepared.open()
-	if w.dismissed.opened() && (w.successor == nil || w.adopted == nil) {
+	if w.rec.Draining || w.dismissed.opened() && (w.successor == nil || w.adopted == nil) {
 		w.unwanted.open() // there is nothing to keep up until another is ready
 	}
 	helper.Go(func() { w.letGo(ctx) })
