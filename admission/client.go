@@ -116,60 +116,59 @@ func follow[T any](ctx context.Context, addrs []netip.AddrPort, try func([]netip
 	return nil, api.Errorf(api.Unavailable, "join", "no manager of the fleet answers: power one on, or give the address of one (last: %w)", err)
 }
 
-func (c *Client) join(ctx context.Context, addrs []netip.AddrPort, by By) (*api.AdmitResponse, error) {
+// petition speaks to a board that can let others in, and hands ask the
+// conversation and this board's request for a certificate.
+func (c *Client) petition(ctx context.Context, addrs []netip.AddrPort, by By, ask func(s *session, csr []byte) error) error {
 	ctx, cancel := context.WithTimeout(ctx, admitTimeout)
 	defer cancel()
 	s, err := c.open(ctx, addrs, by, false)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	defer s.close()
 	if err := s.canAdmit(); err != nil {
-		return nil, err
+		return err
 	}
 	csr, err := c.Identity.CSR()
 	if err != nil {
-		return nil, err
+		return err
 	}
-	description, at := c.Describe()
-	a, err := s.ask(request{Admit: &api.AdmitRequest{Node: c.Identity.Node(), CSR: csr, Description: description, Addrs: at}})
-	switch {
-	case err != nil:
-		return nil, err
-	case a.Admit == nil:
-		return nil, s.nonsense("join")
-	case !c.Token.IsZero() && by == ByToken && !c.Token.PinsCA(a.Admit.Credentials.RootCAPEM):
-		return nil, api.Errorf(api.Denied, "join", "the fleet's CA is not the one that the token is for")
-	}
-	return a.Admit, nil
+	return ask(s, csr)
 }
 
-func (c *Client) renew(ctx context.Context, addrs []netip.AddrPort) (*api.Credentials, error) {
-	ctx, cancel := context.WithTimeout(ctx, admitTimeout)
-	defer cancel()
-	s, err := c.open(ctx, addrs, ByMember, false)
-	if err != nil {
-		return nil, err
-	}
-	defer s.close()
-	if err := s.canAdmit(); err != nil {
-		return nil, err
-	}
-	csr, err := c.Identity.CSR()
-	if err != nil {
-		return nil, err
-	}
-	a, err := s.ask(request{Renew: csr})
-	if api.KindOf(err) == api.NotFound {
-		return nil, &Disowned{By: s.status.Node, Err: err}
-	}
-	if err != nil {
-		return nil, err
-	}
-	if a.Renew == nil {
-		return nil, s.nonsense("renew certificate")
-	}
-	return a.Renew, nil
+func (c *Client) join(ctx context.Context, addrs []netip.AddrPort, by By) (out *api.AdmitResponse, err error) {
+	err = c.petition(ctx, addrs, by, func(s *session, csr []byte) error {
+		description, at := c.Describe()
+		a, err := s.ask(request{Admit: &api.AdmitRequest{Node: c.Identity.Node(), CSR: csr, Description: description, Addrs: at}})
+		switch {
+		case err != nil:
+			return err
+		case a.Admit == nil:
+			return s.nonsense("join")
+		case !c.Token.IsZero() && by == ByToken && !c.Token.PinsCA(a.Admit.Credentials.RootCAPEM):
+			return api.Errorf(api.Denied, "join", "the fleet's CA is not the one that the token is for")
+		}
+		out = a.Admit
+		return nil
+	})
+	return out, err
+}
+
+func (c *Client) renew(ctx context.Context, addrs []netip.AddrPort) (out *api.Credentials, err error) {
+	err = c.petition(ctx, addrs, ByMember, func(s *session, csr []byte) error {
+		a, err := s.ask(request{Renew: csr})
+		switch {
+		case api.KindOf(err) == api.NotFound:
+			return &Disowned{By: s.status.Node, Err: err}
+		case err != nil:
+			return err
+		case a.Renew == nil:
+			return s.nonsense("renew certificate")
+		}
+		out = a.Renew
+		return nil
+	})
+	return out, err
 }
 
 // dial opens a stream to the first address that answers, the next one being

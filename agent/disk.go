@@ -14,6 +14,7 @@ import (
 	"go.etcd.io/bbolt"
 
 	"github.com/edgeswarm/edgeswarm/api"
+	"github.com/edgeswarm/edgeswarm/internal/host"
 )
 
 // diskVersion is the format of the agent's folder. A newer one is refused:
@@ -81,7 +82,7 @@ func openDisk(dir string, seal cipher.AEAD) (*disk, error) {
 func checkVersion(path string) error {
 	raw, err := os.ReadFile(path)
 	if errors.Is(err, os.ErrNotExist) {
-		return writeVersion(path)
+		return host.WriteFile(path, fmt.Appendln(nil, diskVersion), 0o600)
 	}
 	if err != nil {
 		return err
@@ -94,20 +95,6 @@ func checkVersion(path string) error {
 		return fmt.Errorf("%s says %d, but this edged reads up to %d: install the newer edged again", path, version, diskVersion)
 	}
 	return nil
-}
-
-func writeVersion(path string) error {
-	tmp, err := os.CreateTemp(filepath.Dir(path), ".version-*")
-	if err != nil {
-		return err
-	}
-	defer os.Remove(tmp.Name())
-	_, err = fmt.Fprintln(tmp, diskVersion)
-	err = errors.Join(err, tmp.Sync(), tmp.Close())
-	if err != nil {
-		return fmt.Errorf("write %s: %w", path, err)
-	}
-	return os.Rename(tmp.Name(), path)
 }
 
 func (d *disk) close() error { return d.db.Close() }

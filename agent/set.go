@@ -1,7 +1,6 @@
 package agent
 
 import (
-	"bytes"
 	"cmp"
 	"errors"
 	"fmt"
@@ -62,7 +61,8 @@ func (s set) apply(a *api.Assignment) (change, error) {
 		}
 		held, known := s.items[item.Key()]
 		c.next.items[item.Key()] = item
-		if !known || !sameItem(held, item) {
+		// A set that is sent anew in full touches neither disk nor tasks.
+		if !known || !api.Equal(held, item) {
 			c.put = append(c.put, item)
 		}
 	}
@@ -74,14 +74,6 @@ func (s set) apply(a *api.Assignment) (change, error) {
 		}
 	}
 	return c, nil
-}
-
-// sameItem reports whether two items say the same, so that a set that is sent
-// anew in full touches neither disk nor tasks.
-func sameItem(a, b api.Item) bool {
-	rawA, errA := api.Encode(a)
-	rawB, errB := api.Encode(b)
-	return errA == nil && errB == nil && bytes.Equal(rawA, rawB)
 }
 
 // otherFleet reports whether an assignment brings the set of another fleet

@@ -68,6 +68,14 @@ func decode(mode cbor.DecMode, raw []byte, v any) error {
 	return nil
 }
 
+// Equal compares two values of the wire by their encoding. Values that don't
+// encode equal nothing.
+func Equal(a, b any) bool {
+	rawA, errA := Encode(a)
+	rawB, errB := Encode(b)
+	return errA == nil && errB == nil && bytes.Equal(rawA, rawB)
+}
+
 // Clone returns a deep copy of a value of the wire, by way of its encoding.
 func Clone[T any](v T) T {
 	raw, err := Encode(v)

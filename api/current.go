@@ -1,9 +1,6 @@
 package api
 
-import (
-	"bytes"
-	"slices"
-)
+import "slices"
 
 // Current reports whether a task is made of what the service's spec says now,
 // whichever version it was made from: an update that was taken back leaves such
@@ -11,18 +8,12 @@ import (
 // by the spec of the moment for every task.
 func (s *Service) Current(t *Task) bool {
 	return t.SpecVersion == s.SpecVersion ||
-		sameEncoding(makeup(t.Spec), makeup(s.Spec.TaskTemplate)) && samePorts(t.Ports, s.Spec.EndpointSpec)
+		Equal(makeup(t.Spec), makeup(s.Spec.TaskTemplate)) && samePorts(t.Ports, s.Spec.EndpointSpec)
 }
 
 func makeup(t TaskSpec) TaskSpec {
 	t.Placement = nil
 	return t
-}
-
-func sameEncoding(a, b any) bool {
-	rawA, errA := Encode(a)
-	rawB, errB := Encode(b)
-	return errA == nil && errB == nil && bytes.Equal(rawA, rawB)
 }
 
 // samePorts reports whether a task's ports are what the spec publishes, where

@@ -46,7 +46,7 @@ func (s *Server) updateCluster(ctx context.Context, r *api.UpdateClusterRequest)
 		}
 		next := *c
 		next.Spec = r.Spec
-		if !equal(next.Spec, c.Spec) {
+		if !api.Equal(next.Spec, c.Spec) {
 			tx.Put(&next)
 		}
 		return &next, nil

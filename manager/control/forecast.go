@@ -71,7 +71,7 @@ func (s *Server) changed(op string, v *store.View, r *api.ForecastServiceRequest
 			return nil, nil, err
 		}
 	}
-	if equal(spec, service.Spec) {
+	if api.Equal(spec, service.Spec) {
 		return service, append(notes, "the service is so already"), nil
 	}
 	return respecified(service, spec, s.time(v)), notes, nil

@@ -69,7 +69,7 @@ func (s *Server) updateNode(ctx context.Context, r *api.UpdateNodeRequest) (*api
 				return nil, err
 			}
 		}
-		if !equal(next.Spec, node.Spec) {
+		if !api.Equal(next.Spec, node.Spec) {
 			tx.Put(&next)
 		}
 		return &next, nil

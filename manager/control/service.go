@@ -189,7 +189,7 @@ func (s *Server) updateService(ctx context.Context, r *api.UpdateServiceRequest)
 		if err := findData(tx.View, op, &spec); err != nil {
 			return nil, err
 		}
-		if equal(spec, service.Spec) {
+		if api.Equal(spec, service.Spec) {
 			return service, nil
 		}
 		if patch.Image != nil {

@@ -1,7 +1,6 @@
 package control
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
 	"maps"
@@ -39,13 +38,6 @@ func invalid(op string, err error) error {
 	default:
 		return &api.Error{Kind: api.Invalid, Op: op, Err: err}
 	}
-}
-
-// equal compares two values of the wire by their encoding, which is deterministic.
-func equal[T any](a, b T) bool {
-	rawA, errA := api.Encode(a)
-	rawB, errB := api.Encode(b)
-	return errA == nil && errB == nil && bytes.Equal(rawA, rawB)
 }
 
 // warnings tells what is lawful but probably not meant.
@@ -126,7 +118,7 @@ func respecified(service *api.Service, spec api.ServiceSpec, at time.Time) *api.
 	next.Spec = spec
 	previous := service.Spec
 	next.PreviousSpec = &previous
-	if !equal(spec.TaskTemplate, previous.TaskTemplate) || !equal(spec.EndpointSpec, previous.EndpointSpec) {
+	if !api.Equal(spec.TaskTemplate, previous.TaskTemplate) || !api.Equal(spec.EndpointSpec, previous.EndpointSpec) {
 		next.SpecVersion++
 		next.Rollout, next.UpdateStatus = nil, nil
 	}
