@@ -35,11 +35,17 @@ type disk struct {
 	sinceSnap atomic.Int64  // bytes stored since the log was last cut
 	appends   *signal       // after each append
 
-	mu   sync.Mutex
-	late int               // writes that passed the deadline and are not done
-	kept map[string][]byte // the stable store, all of it
-	vote []byte            // a vote's term that waits for its candidate
-	done chan struct{}     // closed when the node is closing
+	// refused receives when a write failed and none had before.
+	refused chan struct{}
+	// alone reports whether this node is the one voter; nil is no.
+	alone func() bool
+
+	mu      sync.Mutex
+	late    int               // writes that passed the deadline and are not done
+	refusal refusal           // see room.go
+	kept    map[string][]byte // the stable store, all of it
+	vote    []byte            // a vote's term that waits for its candidate
+	done    chan struct{}     // closed when the node is closing
 }
 
 // Buckets of the file.
@@ -66,7 +72,7 @@ func openDisk(path string, cfg Config) (*disk, error) {
 	}
 	db.AllocSize = 1 << 20 // grow by little: cards are small
 	d := &disk{
-		db: db, deadline: cfg.DiskDeadline, faults: cfg.faults, stalls: make(chan struct{}, 1),
+		db: db, deadline: cfg.DiskDeadline, faults: cfg.faults, stalls: make(chan struct{}, 1), refused: make(chan struct{}, 1),
 		grown: make(chan struct{}, 1), growLimit: cfg.SnapshotBytes, appends: newSignal(), kept: map[string][]byte{}, done: make(chan struct{}),
 	}
 	if err := d.load(); err != nil {
@@ -135,7 +141,7 @@ func (d *disk) load() error {
 // update runs one transaction under the deadline. Passing it fails nothing: a
 // write that comes late has still happened, and saying otherwise would let the
 // file and raft disagree. It only makes the disk count as stalled meanwhile.
-func (d *disk) update(op string, f func(*bbolt.Tx) error) error {
+func (d *disk) update(op string, f func(*bbolt.Tx) error) (err error) {
 	finished, late := false, false
 	timer := time.AfterFunc(d.deadline, func() {
 		d.mu.Lock()
@@ -153,6 +159,9 @@ func (d *disk) update(op string, f func(*bbolt.Tx) error) error {
 		if finished = true; late {
 			d.late--
 			poke(d.stalls)
+		}
+		if err != nil {
+			d.refuse(err)
 		}
 	}()
 	d.writes.Add(1)

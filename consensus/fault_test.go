@@ -12,6 +12,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -25,6 +26,7 @@ type faulty struct {
 	mu   sync.Mutex
 	hung map[string]chan struct{}
 	full map[string]string // node -> operations that fail
+	seen func(id, op string)
 }
 
 func newFaulty() *faulty {
@@ -35,8 +37,11 @@ func (d *faulty) tune(c *consensus.Config) {
 	id := c.ID
 	c.SetFaults(func(op string) error {
 		d.mu.Lock()
-		hung, full := d.hung[id], d.full[id]
+		hung, full, seen := d.hung[id], d.full[id], d.seen
 		d.mu.Unlock()
+		if seen != nil {
+			seen(id, op)
+		}
 		if hung != nil {
 			<-hung
 		}
@@ -58,6 +63,13 @@ func (d *faulty) hang(id string) (release func()) {
 		d.mu.Unlock()
 		close(ch)
 	}
+}
+
+// see has a function told of every operation.
+func (d *faulty) see(f func(id, op string)) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.seen = f
 }
 
 func (d *faulty) fill(id, ops string) {
@@ -145,6 +157,102 @@ func TestFullDiskOfTheLeader(t *testing.T) {
 		f.eventually("a has room again", func() bool { return a.machine.has("without a") })
 		if a.machine.has("no room") {
 			t.Error("a refused entry came back")
+		}
+	})
+}
+
+// A vote still fits on the disk where an entry no longer does: a node like that
+// says so, asks for no votes while others can lead, and leads again once it has room.
+func TestANodeWithoutRoomDoesNotStandForLeader(t *testing.T) {
+	for seed := range 8 {
+		disks := newFaulty()
+		bubble(t, disks.tune, func(t *testing.T, f *fleet) {
+			f.found()
+			a := f.nodes["a"]
+			f.write("before")
+			time.Sleep(time.Duration(seed) * 37 * time.Millisecond)
+			if err := a.Trouble(); err != nil {
+				t.Errorf("trouble from the start: %v", err)
+			}
+			var asLeader atomic.Int32
+			disks.see(func(id, op string) {
+				if id == "a" && op == "append" && a.Stats().State == "Leader" {
+					asLeader.Add(1)
+				}
+			})
+			disks.fill("a", "append room")
+			if _, _, err := a.Propose(t.Context(), []byte("no room")); err == nil {
+				t.Fatal("written without room")
+			}
+			f.eventually("another leads", func() bool { l := f.leader(); return l != nil && l.id != "a" })
+			if err := a.Trouble(); !errors.Is(err, consensus.ErrUnwritable) || !errors.Is(err, syscall.ENOSPC) {
+				t.Errorf("its trouble: %v", err)
+			}
+			f.write("without a")
+			time.Sleep(time.Minute)
+			if n := asLeader.Load(); n != 1 {
+				t.Errorf("the full node won %d elections that it had to drop", n-1)
+			}
+			disks.fill("a", "")
+			f.eventually("a has room again", func() bool { return a.Trouble() == nil && a.machine.has("without a") })
+			if err := f.leader().Transfer(ctxFor(t, 10*time.Second), "a"); err != nil {
+				t.Fatal(err)
+			}
+			f.eventually("a leads", a.isLeading)
+			f.write("by a")
+		})
+	}
+}
+
+// The one voter of a fleet asks nobody for votes: without room it waits rather
+// than win and drop one election after the other, each of which is written.
+func TestALoneNodeWithoutRoomWaits(t *testing.T) {
+	disks := newFaulty()
+	bubble(t, disks.tune, func(t *testing.T, f *fleet) {
+		a := f.open("a")
+		if err := a.Bootstrap(); err != nil {
+			t.Fatal(err)
+		}
+		f.eventually("a leads", a.isLeading)
+		disks.fill("a", "append room")
+		if _, _, err := a.Propose(t.Context(), []byte("no room")); err == nil {
+			t.Fatal("written without room")
+		}
+		time.Sleep(10 * time.Second)
+		began, writes, term := a.began(), a.Stats().Writes, a.Stats().Term
+		time.Sleep(10 * time.Minute)
+		if s := a.Stats(); a.began() != began || s.Writes != writes || s.Term != term {
+			t.Errorf("meanwhile %d terms, %d writes, from term %d to %d", a.began()-began, s.Writes-writes, term, s.Term)
+		}
+		if err := a.Trouble(); !errors.Is(err, syscall.ENOSPC) {
+			t.Errorf("its trouble: %v", err)
+		}
+		disks.fill("a", "")
+		f.eventually("a leads again", func() bool { return a.isLeading() && a.Trouble() == nil })
+		f.write("after")
+	})
+}
+
+// A node that waits for room can still be closed.
+func TestANodeWithoutRoomCloses(t *testing.T) {
+	disks := newFaulty()
+	bubble(t, disks.tune, func(t *testing.T, f *fleet) {
+		a := f.open("a")
+		if err := a.Bootstrap(); err != nil {
+			t.Fatal(err)
+		}
+		f.eventually("a leads", a.isLeading)
+		disks.fill("a", "append room")
+		if _, _, err := a.Propose(t.Context(), []byte("no room")); err == nil {
+			t.Fatal("written without room")
+		}
+		time.Sleep(10 * time.Second)
+		start := time.Now()
+		if err := f.close("a"); err != nil {
+			t.Error(err)
+		}
+		if took := time.Since(start); took > 10*time.Second {
+			t.Errorf("it took %v to close", took)
 		}
 	})
 }

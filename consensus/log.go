@@ -73,6 +73,9 @@ func (d *disk) StoreLogs(entries []*raft.Log) error {
 	if err != nil {
 		return fmt.Errorf("append to log: %w", err)
 	}
+	d.mu.Lock()
+	d.refusal.tries = 0
+	d.mu.Unlock()
 	d.appended.Store(last)
 	d.appends.give()
 	if d.sinceSnap.Add(size) > d.growLimit {

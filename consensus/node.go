@@ -90,6 +90,7 @@ func (n *Node) start() error {
 		return fmt.Errorf("open log: %w", err)
 	}
 	n.transport = newTransport(n.cfg, n.disk)
+	n.disk.alone = func() bool { return n.alone() }
 	n.raft, err = raft.NewRaft(n.raftConfig(), n.machine, cache, n.disk, snapshots, n.transport)
 	if err != nil {
 		_ = n.transport.Close()
@@ -101,6 +102,7 @@ func (n *Node) start() error {
 		return ok
 	}))
 	n.background.Go(n.watch)
+	n.background.Go(n.disk.look)
 	n.machine.mu.Lock()
 	n.machine.stop = n.fail
 	err = n.machine.err
@@ -126,15 +128,21 @@ func (n *Node) raftConfig() *raft.Config {
 
 // watch follows raft's leadership and the disk's health until raft is down.
 func (n *Node) watch() {
-	leads := false
+	leads, troubled := false, false
 	for {
 		select {
 		case leads = <-n.notices:
 			n.transport.lead(leads)
 		case <-n.disk.stalls:
-			if n.disk.stalled() {
-				n.cfg.Logger.Error("disk stalled: not leading until it writes again", "deadline", n.cfg.DiskDeadline)
+			trouble := n.Trouble()
+			switch {
+			case trouble != nil && !troubled:
+				n.cfg.Logger.Error("not leading until the log can be written", "err", trouble)
+			case trouble == nil && troubled:
+				n.cfg.Logger.Info("log can be written again")
 			}
+			troubled = trouble != nil
+			poke(n.leaderChanged)
 		case <-n.observations:
 			poke(n.leaderChanged)
 			continue
@@ -266,8 +274,8 @@ func (n *Node) Leader() string {
 	return string(id)
 }
 
-// LeaderChanged receives after Leader, or whether this node leads, may have
-// changed; a burst is one receipt. It is one channel, for one receiver.
+// LeaderChanged receives after Leader, Trouble, or whether this node leads, may
+// have changed; a burst is one receipt. It is one channel, for one receiver.
 func (n *Node) LeaderChanged() <-chan struct{} { return n.leaderChanged }
 
 // Stats is how a node is doing.

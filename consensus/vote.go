@@ -43,7 +43,9 @@ func (d *disk) GetUint64(key []byte) (uint64, error) {
 // SetUint64 implements raft.StableStore. Raft writes a vote as its term and
 // then its candidate; the term waits for the candidate, so that both are one
 // write, and none is half a vote. Raft panics if its term can't be stored, and
-// a full card must not crash a board: so that waits until it can.
+// a full card must not crash a board: so that waits until it can. The one voter
+// of a fleet begins a term only to lead it, and waits until its log can be
+// written as well.
 func (d *disk) SetUint64(key []byte, value uint64) error {
 	raw := binary.BigEndian.AppendUint64(nil, value)
 	switch {
@@ -53,6 +55,9 @@ func (d *disk) SetUint64(key []byte, value uint64) error {
 		d.mu.Unlock()
 		return nil
 	case bytes.Equal(key, termKey):
+		if d.alone != nil && d.alone() {
+			d.awaitRoom()
+		}
 		return d.persist(map[string][]byte{string(key): raw})
 	default:
 		return d.put(map[string][]byte{string(key): raw})
