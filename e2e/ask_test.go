@@ -48,7 +48,7 @@ func (f *fleet) must(board int, args ...string) string {
 
 // nodeRow is a line of `node ls`.
 type nodeRow struct {
-	ID, Hostname, Status, Availability, ManagerStatus, Message, Role string
+	ID, Hostname, Status, Ails, Availability, ManagerStatus, Message, Role string
 
 	Voter bool
 }

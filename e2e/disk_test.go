@@ -87,6 +87,7 @@ func (f *fleet) fills(full, a, b int) {
 		}
 		return err
 	})
+	f.until("node ls shows that the full manager can't lead", patient, f.canLead(a, full, false))
 	if now, err := f.board(full).PID("edged"); err != nil || now != pid {
 		f.t.Errorf("edged was process %d and is %d: %v", pid, now, err)
 	}
@@ -95,11 +96,23 @@ func (f *fleet) fills(full, a, b int) {
 		f.do(os.Remove(filepath.Join(f.board(full).StateDir(), folder, "filler")))
 	}
 	f.whole(3)
+	f.until("node ls shows that it can lead again", patient, f.canLead(a, full, true))
 	f.runs(full, pinned, 1)
 	for i := 1; i <= 3; i++ {
 		if got := strings.TrimSpace(f.must(i, "service", "inspect", "--format", fmt.Sprintf("{{.Spec.Labels.full%d}}", full), "web")); got != "9" {
 			f.t.Errorf("board%d knows %q of an acknowledged write", i, got)
 		}
+	}
+}
+
+// canLead checks what node ls says on one board of another's part in the government.
+func (f *fleet) canLead(asked, of int, want bool) func() error {
+	return func() error {
+		nodes, err := f.nodes(asked)
+		if n := nodes[f.board(of).Name()]; err == nil && strings.Contains(n.Ails, "can't lead") == want {
+			err = fmt.Errorf("%s is %s, %q: %s", n.Hostname, n.Status, n.Ails, n.Message)
+		}
+		return err
 	}
 }
 

@@ -73,7 +73,7 @@ func newMembership(b *Board, known []api.Peer) (m *membership, err error) {
 	m.loop = newLoop(transport.Peer{ID: m.self, Fleet: m.fleet, Key: b.keeper.PublicKey()})
 	m.seat = &seat{
 		self: m.self, dir: b.dir, endpoint: b.endpoint, compass: m.compass, trust: m.trust, clock: b.clock,
-		images: replicator{m}, folder: m.folder, caller: callerOf, logger: m.logger, wanted: make(chan bool, 1),
+		images: replicator{m}, folder: m.folder, caller: callerOf, wake: b.wake, logger: m.logger, wanted: make(chan bool, 1),
 	}
 	seal, err := b.keeper.Sealer()
 	if err != nil {
@@ -82,7 +82,7 @@ func newMembership(b *Board, known []api.Peer) (m *membership, err error) {
 	m.agent, err = agent.New(agent.Config{
 		Node: m.self, Dir: b.dir.room(agentRoom), VolumesDir: b.dir.room("volumes"), FilesDir: b.cfg.filesDir(), Seal: seal, CgroupParent: b.cfg.CgroupParent, Devices: b.devicesOf, BootID: b.cfg.BootID,
 		Driver: b.parts.Driver, Images: b.images, Network: b.parts.Network, Logs: b.parts.Logs, Sessions: m,
-		Describe: b.describe, Addrs: b.addrs, Changed: b.changed, Now: b.clock.Now,
+		Describe: m.describe, Addrs: b.addrs, Changed: b.changed, Now: b.clock.Now,
 		OnSet: m.onSet, OnTime: b.clock.Learn, Logger: m.logger.With("room", "agent"),
 	})
 	if err != nil {
@@ -125,6 +125,13 @@ func (m *membership) Run(ctx context.Context) error {
 	err := g.Wait()
 	m.hangUp()
 	return err
+}
+
+// describe is the board's account of itself as a member.
+func (m *membership) describe() api.NodeDescription {
+	d := m.board.describe()
+	d.Trouble = m.seat.Trouble()
+	return d
 }
 
 // finish ends the membership for a reason; the first one counts. A board that

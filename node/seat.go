@@ -40,10 +40,30 @@ type seat struct {
 	caller func(context.Context) (api.NodeID, bool)
 	logger *slog.Logger
 
+	// wake is called when trouble has changed.
+	wake func()
+
 	wanted  chan bool // 1 slot, the latest
 	present atomic.Pointer[sitting]
 	term    atomic.Pointer[manager.Term]
-	trouble atomic.Pointer[string] // why the seat is empty though it is wanted
+	trouble atomic.Pointer[string] // why the seat is empty though it is wanted, or can't lead
+}
+
+// Trouble is what keeps this node from its part in the fleet's government; ""
+// if nothing does.
+func (s *seat) Trouble() string {
+	if text := s.trouble.Load(); text != nil {
+		return *text
+	}
+	return ""
+}
+
+// ail says what the trouble is; "" that there is none.
+func (s *seat) ail(text string) {
+	if s.Trouble() != text {
+		s.trouble.Store(&text)
+		s.wake()
+	}
 }
 
 // sitting is a seat while it is taken.
@@ -106,8 +126,8 @@ func unreadable(err error) bool {
 func (s *seat) awaitDismissal(ctx context.Context, why error) bool {
 	text := fmt.Sprintf("this board can't take part in the fleet's log: %v; its tasks go on. On another board run `edgectl node demote` for it, then `edgectl node update --role auto`: it begins the log anew", why)
 	s.logger.Error("not among the managers", "err", why)
-	s.trouble.Store(&text)
-	defer s.trouble.Store(nil)
+	s.ail(text)
+	defer s.ail("")
 	for {
 		select {
 		case take := <-s.wanted:
@@ -245,20 +265,31 @@ func (s *seat) proposeFounding(ctx context.Context, writer *store.Writer, state 
 	return s.dir.forget(foundingFile)
 }
 
-// follow keeps the compass pointed. A log that has yet to hear of a leader
-// knows less than the node that has just been asked to take its seat.
+// follow keeps the compass pointed, and says so when the log can't be written.
+// A log that has yet to hear of a leader knows less than the node that has just
+// been asked to take its seat.
 func (s *seat) follow(ctx context.Context, log *consensus.Node) error {
+	defer s.ail("")
 	for knows := false; ; {
 		if leader := api.NodeID(log.Leader()); leader != "" || knows {
 			s.compass.Point(leader)
 			knows = true
 		}
+		s.ail(s.cantLead(log.Trouble()))
 		select {
 		case <-log.LeaderChanged():
 		case <-ctx.Done():
 			return nil
 		}
 	}
+}
+
+// cantLead puts the log's trouble in words.
+func (s *seat) cantLead(err error) string {
+	if err == nil {
+		return ""
+	}
+	return fmt.Sprintf("this board can't lead: %v; make room on the disk of %s; its tasks go on", err, s.dir.path)
 }
 
 // rankOf answers from the log and the state who belongs, and who governs. The

@@ -42,8 +42,8 @@ func (m *membership) fillStatus(s *api.BoardStatus) {
 	switch {
 	case len(s.Rivals) > 0:
 		s.Message = fmt.Sprintf("%d other fleets with the same key are on this network and both hold services: choose one, and on the boards of the others run `edgectl leave --force`", len(s.Rivals))
-	case m.seat.trouble.Load() != nil:
-		s.Message = *m.seat.trouble.Load()
+	case m.seat.Trouble() != "":
+		s.Message = m.seat.Trouble()
 	case s.Leader == "":
 		s.Message = "no leader is known: " + m.whyNoLeader() + "; tasks go on running"
 	case !standing.Connected && standing.Err != nil:

@@ -69,6 +69,7 @@ func newFleet() *fleet {
 	}
 	f.nodes[0].PublicKey = []byte("key")
 	f.nodes[1].Spec.Labels = map[string]string{"zone": "attic"}
+	f.nodes[1].Description.Trouble = "this board can't lead: the log can't be written: no space left on device"
 	f.nodes[2].Status.Message = "no heartbeat for 3 s"
 	f.nodes[3].Description.Engine.RuntimeError = "containerd does not answer at /run/containerd/containerd.sock"
 	f.board = &api.BoardStatus{

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -45,13 +46,14 @@ type nodeRow struct {
 	Self    bool
 	Voter   bool
 	Since   string `json:",omitempty"` // with a Status other than Ready
+	Ails    string `json:",omitempty"` // in a word or two, what a board that is Ready can't do
 	Message string `json:",omitempty"`
 	Role    string
 }
 
 var nodeHeader = nodeRow{ID: "ID", Hostname: "HOSTNAME", Status: "STATUS", Availability: "AVAILABILITY", ManagerStatus: "MANAGER STATUS", EngineVersion: "ENGINE VERSION", Role: "ROLE"}
 
-const nodeTable = `{{.ID}}{{if .Self}} *{{end}}\t{{.Hostname}}\t{{.Status}}{{with .Since}} {{.}}{{end}}\t{{.Availability}}\t{{.ManagerStatus}}\t{{.EngineVersion}}`
+const nodeTable = `{{.ID}}{{if .Self}} *{{end}}\t{{.Hostname}}\t{{.Status}}{{with .Since}} {{.}}{{end}}{{with .Ails}}, {{.}}{{end}}\t{{.Availability}}\t{{.ManagerStatus}}\t{{.EngineVersion}}`
 
 func newNodeLs(c *cli) *cobra.Command {
 	var l listFlags
@@ -107,8 +109,8 @@ func newNodeRow(n *api.Node) nodeRow {
 		r.Since = output.Ago(now(), n.Status.Since)
 		r.Message = output.Safe(n.Status.Message)
 	}
-	if e := n.Description.Engine.RuntimeError; e != "" && r.Message == "" {
-		r.Message = "can't run tasks: " + output.Safe(e)
+	if n.Status.State == api.NodeReady {
+		r.Ails, r.Message = ailing(n.Description)
 	}
 	if m := n.ManagerStatus; m != nil {
 		r.Role, r.Voter = string(api.RoleManager), m.Voter
@@ -122,6 +124,18 @@ func newNodeRow(n *api.Node) nodeRow {
 		}
 	}
 	return r
+}
+
+// ailing is what a board that is there can't do, and why.
+func ailing(d api.NodeDescription) (what, why string) {
+	var ails, reasons []string
+	if e := d.Engine.RuntimeError; e != "" {
+		ails, reasons = append(ails, "runs no tasks"), append(reasons, "can't run tasks: "+output.Safe(e))
+	}
+	if e := d.Trouble; e != "" {
+		ails, reasons = append(ails, "can't lead"), append(reasons, output.Safe(e))
+	}
+	return strings.Join(ails, ", "), strings.Join(reasons, "; ")
 }
 
 func newNodeInspect(c *cli) *cobra.Command {

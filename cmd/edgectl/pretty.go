@@ -66,6 +66,7 @@ func prettyNode(w io.Writer, n *api.Node) {
 	s.line(1, "Version", n.Description.Engine.EngineVersion)
 	s.line(1, "Runtime", n.Description.Engine.Runtime)
 	s.line(1, "Runtime error", n.Description.Engine.RuntimeError)
+	s.line(1, "Trouble", n.Description.Trouble)
 	s.devices(n.Description.Devices)
 	fmt.Fprintln(w)
 }

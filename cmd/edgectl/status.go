@@ -147,8 +147,15 @@ func (s *fleetStatus) addNode(n *api.Node) {
 		}
 		s.trouble("%s", text)
 		return
-	case n.ID != s.NodeID && n.Description.Engine.RuntimeError != "":
-		s.trouble("node %s can't run tasks: %s", n.Name(), n.Description.Engine.RuntimeError)
+	case n.ID == s.NodeID:
+		// What ails this board it has said itself.
+	default:
+		if why := n.Description.Engine.RuntimeError; why != "" {
+			s.trouble("node %s can't run tasks: %s", n.Name(), why)
+		}
+		if why := n.Description.Trouble; why != "" {
+			s.trouble("node %s: %s", n.Name(), why)
+		}
 	}
 	s.NodesReady++
 }

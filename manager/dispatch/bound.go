@@ -18,7 +18,7 @@ const (
 // described is a description as it may be kept: a long error is cut. Nil if it
 // is too large all the same, which no board's is.
 func described(d api.NodeDescription) *api.NodeDescription {
-	d.Engine.RuntimeError = clip(d.Engine.RuntimeError)
+	d.Engine.RuntimeError, d.Trouble = clip(d.Engine.RuntimeError), clip(d.Trouble)
 	if raw, err := api.Encode(d); err != nil || len(raw) > maxDescription {
 		return nil
 	}
