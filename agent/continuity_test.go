@@ -300,6 +300,26 @@ func TestRuntimeGoesAndComesBack(t *testing.T) {
 	})
 }
 
+// A board on which nothing runs has nobody to miss the runtime, and its leader
+// is told of the loss at once all the same.
+func TestRuntimeIsMissedAtOnce(t *testing.T) {
+	inBubble(t, func(b *board) {
+		b.after(time.Minute)
+		for range 3 {
+			b.host.SetDown(true)
+			b.after(1100 * time.Millisecond)
+			if d := b.leader.board(); d.Engine.RuntimeError == "" {
+				t.Error("the leader does not know that the runtime is gone")
+			}
+			b.host.SetDown(false)
+			b.after(1100 * time.Millisecond)
+			if d := b.leader.board(); d.Engine.RuntimeError != "" {
+				t.Errorf("the leader does not know that the runtime is back: %s", d.Engine.RuntimeError)
+			}
+		}
+	})
+}
+
 func TestBeginsWithoutRuntime(t *testing.T) {
 	inBubble(t, func(b *board) {
 		b.leader.tasks(task("a"))

@@ -45,8 +45,16 @@ func newHealth(d runtime.Driver, log *slog.Logger, changed func()) *health {
 func (h *health) run(ctx context.Context) error {
 	timer := time.NewTimer(0)
 	defer timer.Stop()
+	var gone <-chan struct{} // closed when a runtime that answered goes away
+	var asked time.Time
 	for {
 		select {
+		case <-gone:
+			// It is asked at once, and the answer says why; but at a pace, should
+			// there be one that goes as often as it answers.
+			gone = nil
+			timer.Reset(max(0, askAgain-time.Since(asked)))
+			continue
 		case <-ctx.Done():
 			return ctx.Err()
 		case <-h.suspect:
@@ -55,6 +63,7 @@ func (h *health) run(ctx context.Context) error {
 			continue
 		case <-timer.C:
 		}
+		asked = time.Now()
 		bounded, cancel := context.WithTimeout(ctx, askWithin)
 		info, err := h.driver.Info(bounded)
 		cancel()
@@ -65,10 +74,25 @@ func (h *health) run(ctx context.Context) error {
 		h.asked.open()
 		if err != nil {
 			timer.Reset(askAgain)
-		} else {
-			timer.Reset(askEvery)
+			continue
+		}
+		timer.Reset(askEvery)
+		if gone == nil {
+			gone = h.watch(ctx)
 		}
 	}
+}
+
+// watch closes the channel when the runtime goes away, and never if it can't be
+// seen to: then it is asked at its times.
+func (h *health) watch(ctx context.Context) <-chan struct{} {
+	gone := make(chan struct{})
+	go func() {
+		if h.driver.Gone(ctx) == nil {
+			close(gone)
+		}
+	}()
+	return gone
 }
 
 func (h *health) note(info runtime.Info, err error) {

@@ -94,8 +94,8 @@ func (f *fleet) containerdIsKilled(i int, before map[string]string) {
 		return func() error {
 			nodes, err := f.nodes(f.other(i))
 			n := nodes[name]
-			if err == nil && (n.Status != "Ready" || strings.Contains(n.Message, "containerd") != trouble) {
-				err = fmt.Errorf("node ls says of %s: %s %q", name, n.Status, n.Message)
+			if err == nil && (n.Status != "Ready" || strings.Contains(n.Message, "containerd") != trouble || (n.Ails == "runs no tasks") != trouble) {
+				err = fmt.Errorf("node ls says of %s: %s, %s: %q", name, n.Status, n.Ails, n.Message)
 			}
 			return err
 		}

@@ -34,6 +34,10 @@ var (
 type Driver interface {
 	// Info says what runs tasks here; an error wraps ErrUnavailable.
 	Info(ctx context.Context) (Info, error)
+	// Gone returns nil once a runtime that has answered is seen to go away, as
+	// when its daemon ends; at once if it is not there. One that only falls silent
+	// it does not see: Info tells that. It costs nothing while it waits.
+	Gone(ctx context.Context) error
 	// Prepare makes a container from an image that is complete on this board,
 	// so that Start has little left to do. An error wraps ErrInvalid if it can
 	// never be, ErrNotFound if the image is not here.

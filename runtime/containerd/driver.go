@@ -16,6 +16,7 @@ import (
 	"golang.org/x/sync/singleflight"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/backoff"
+	"google.golang.org/grpc/connectivity"
 
 	"github.com/edgeswarm/edgeswarm/runtime"
 )
@@ -157,4 +158,16 @@ func (d *Driver) Info(ctx context.Context) (runtime.Info, error) {
 		return runtime.Info{}, d.wrap("ask containerd's version", err)
 	}
 	return runtime.Info{Name: "containerd", Version: v.Version}, nil
+}
+
+// Gone waits for the end of the connection to the daemon.
+func (d *Driver) Gone(ctx context.Context) error {
+	conn, ok := d.client.Conn().(*grpc.ClientConn)
+	if !ok {
+		return fmt.Errorf("watch containerd: its connection is a %T", d.client.Conn())
+	}
+	if conn.GetState() == connectivity.Ready {
+		conn.WaitForStateChange(ctx, connectivity.Ready)
+	}
+	return ctx.Err()
 }

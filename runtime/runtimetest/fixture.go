@@ -75,6 +75,7 @@ func Run(t *testing.T, newFixture func(t *testing.T) Fixture) {
 		"ExecEndsWithContext":           testExecContext,
 		"Unavailable":                   testUnavailable,
 		"UnavailableDuringWait":         testUnavailableWait,
+		"GoneIsSeenAtOnce":              testGone,
 		"OutOfMemoryIsNamed":            testOutOfMemory,
 		"ManyAtOnce":                    testManyAtOnce,
 		"CancelledContextDoesNotBreak":  testCancelled,

@@ -77,3 +77,34 @@ func testUnavailableWait(b *board) {
 		b.Fatalf("wait answered %+v, %v; want 137", got.exit, got.err)
 	}
 }
+
+// testGone: who waits for a runtime to go away hears of it at once, and of a
+// runtime that stays nothing.
+func testGone(b *board) {
+	if _, err := b.Driver.Info(b.context()); err != nil {
+		b.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(b.context(), time.Second)
+	defer cancel()
+	if err := b.Driver.Gone(ctx); !errors.Is(err, context.DeadlineExceeded) {
+		b.Fatalf("a runtime that is there is gone: %v", err)
+	}
+	gone := make(chan error, 1)
+	go func() { gone <- b.Driver.Gone(b.context()) }()
+	b.Interrupt()
+	began := time.Now()
+	if err := <-gone; err != nil {
+		b.Fatal(err)
+	}
+	if took := time.Since(began); took > time.Second {
+		b.Errorf("it took %v to see", took)
+	}
+	if err := b.Driver.Gone(b.context()); err != nil {
+		b.Errorf("of a runtime that is not there: %v", err)
+	}
+	b.Restore()
+	b.eventually("info", func() error {
+		_, err := b.Driver.Info(b.context())
+		return err
+	})
+}

@@ -25,6 +25,22 @@ func (d *Driver) Info(ctx context.Context) (runtime.Info, error) {
 	return runtime.Info{Name: "sim", Version: "1"}, nil
 }
 
+// Gone implements runtime.Driver.
+func (d *Driver) Gone(ctx context.Context) error {
+	d.host.mu.Lock()
+	outage := d.host.outage
+	d.host.mu.Unlock()
+	if outage == nil {
+		return nil
+	}
+	select {
+	case <-outage:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
 // enter takes the host's lock if the runtime answers.
 func (d *Driver) enter(ctx context.Context, doing string) (unlock func(), err error) {
 	if err := ctx.Err(); err != nil {
