@@ -34,6 +34,9 @@ type BoardServer interface {
 	// Logs streams what a service's or a task's processes wrote. The node that
 	// is asked gathers it from the boards that hold it.
 	Logs(*LogsRequest, grpc.ServerStreamingServer[LogLine]) error
+	// Usage tells what tasks take of their boards. The node that is asked gathers
+	// it from the boards.
+	Usage(context.Context, *UsageRequest) (*UsageResponse, error)
 	// Exec runs a process in a running task of any board.
 	Exec(grpc.BidiStreamingServer[ExecInput, ExecOutput]) error
 }
@@ -215,6 +218,7 @@ var BoardDesc = grpc.ServiceDesc{
 		unary("Join", BoardServer.Join),
 		unary("Leave", BoardServer.Leave),
 		unary("FetchImage", BoardServer.FetchImage),
+		unary("Usage", BoardServer.Usage),
 	},
 	Streams: []grpc.StreamDesc{
 		duplex("LoadImage", BoardServer.LoadImage),
@@ -260,6 +264,11 @@ func (c *BoardClient) Leave(ctx context.Context, r *LeaveRequest) (*Empty, error
 // FetchImage calls BoardServer.FetchImage.
 func (c *BoardClient) FetchImage(ctx context.Context, r *FetchImageRequest) (*Empty, error) {
 	return invoke[Empty](ctx, c.cc, board+"FetchImage", r)
+}
+
+// Usage calls BoardServer.Usage.
+func (c *BoardClient) Usage(ctx context.Context, r *UsageRequest) (*UsageResponse, error) {
+	return invoke[UsageResponse](ctx, c.cc, board+"Usage", r)
 }
 
 // LoadImage calls BoardServer.LoadImage.

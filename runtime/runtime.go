@@ -58,6 +58,9 @@ type Driver interface {
 	// Exec runs one more process in a running container, until it ends or ctx
 	// does: it returns once the process is gone.
 	Exec(ctx context.Context, id string, p Process, io Streams) (exitCode int, err error)
+	// Usage answers what a running container has taken of the board so far.
+	// MemoryLimit is the container's own, 0 without.
+	Usage(ctx context.Context, id string) (api.Usage, error)
 	// Healthcheck answers the check that the image of a container asks for, of
 	// kind CMD, CMD-SHELL or NONE; nil if it asks for none. It is what it was
 	// when the container was prepared.

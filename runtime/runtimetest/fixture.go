@@ -72,6 +72,7 @@ func Run(t *testing.T, newFixture func(t *testing.T) Fixture) {
 		"Exec":                          testExec,
 		"ExecNotRunning":                testExecNotRunning,
 		"HealthcheckOfImage":            testNoHealthcheck,
+		"Usage":                         testUsage,
 		"ExecEndsWithContext":           testExecContext,
 		"Unavailable":                   testUnavailable,
 		"UnavailableDuringWait":         testUnavailableWait,

@@ -27,6 +27,7 @@ var kernelTests = map[string]func(*board){
 	"OOMScore":         testOOMScore,
 	"ReadOnlyRoot":     testReadOnlyRoot,
 	"Init":             testInit,
+	"UsageIsReal":      testUsageIsReal,
 }
 
 // script is a container that runs shell text.

@@ -28,6 +28,7 @@ type Host struct {
 	containers map[string]*container
 	journal    []Event
 	pids       int
+	born       time.Time
 	// outage is closed when the runtime goes away, and nil while it is away.
 	outage chan struct{}
 }
@@ -82,7 +83,7 @@ const maxJournal = 10000
 
 // NewHost returns a board without containers.
 func NewHost(c Config) *Host {
-	return &Host{config: c, containers: map[string]*container{}, pids: 100, outage: make(chan struct{})}
+	return &Host{config: c, containers: map[string]*container{}, pids: 100, born: time.Now(), outage: make(chan struct{})}
 }
 
 // Open returns a driver of the board's containers.
