@@ -37,30 +37,34 @@ func CPUPercent(before, after Usage) (percent float64, known bool) {
 type (
 	// UsageRequest asks what tasks take of their boards.
 	UsageRequest struct {
-		// Tasks and Services by whatever a lookup takes; with neither, the tasks
-		// of all boards.
-		Tasks, Services []string `json:",omitempty"`
-		// Ended asks also for tasks of which nothing runs.
-		Ended bool `json:",omitempty"`
-		// Local asks only for what is on this board; Tasks then are IDs.
+		// Of are services and tasks, by whatever a lookup takes: those of a
+		// service that are wanted, and the named tasks, whatever has become of
+		// them. With none, what runs on all boards.
+		Of []string `json:",omitempty"`
+		// All asks of all boards also for tasks of which nothing runs.
+		All bool `json:",omitempty"`
+		// Local asks only for what is on this board; Of then are tasks' IDs.
 		Local bool `json:",omitempty"`
 	}
 	// UsageResponse has them by service, slot and ID.
 	UsageResponse struct {
 		Tasks []TaskUsage
-		// Silent boards are not in it: which, and why.
+		// Silent boards did not tell: which, and why.
 		Silent []SilentBoard `json:",omitempty"`
 	}
 	// TaskUsage is a task of a board.
 	TaskUsage struct {
 		TaskBrief
-		NodeID NodeID
-		// Usage of its present attempt; nil if nothing of it runs.
+		NodeID   NodeID // "" if it is not placed
+		NodeName string
+		// Usage of its present attempt; nil if nothing of it runs, or its board
+		// is silent.
 		Usage *Usage `json:",omitempty"`
 	}
 	// SilentBoard is a board that did not tell.
 	SilentBoard struct {
-		NodeID NodeID
-		Err    string
+		NodeID   NodeID
+		NodeName string
+		Err      string
 	}
 )

@@ -34,12 +34,14 @@ type fleet struct {
 	load     func(grpc.BidiStreamingServer[api.Chunk, api.ImageProgress]) error
 	exec     func(grpc.BidiStreamingServer[api.ExecInput, api.ExecOutput]) error
 	logs     []*api.LogLine
+	usage    func(call int, r *api.UsageRequest) (*api.UsageResponse, error)
 	fail     func(method string) error // before anything is done
 
 	mu      sync.Mutex
 	asked   []any // writing requests, in order
 	done    map[api.RequestID]bool
 	watches int
+	looks   int
 }
 
 // newFleet is three boards, one of them down, and two services.
@@ -194,6 +196,14 @@ func (f *fleet) Logs(r *api.LogsRequest, s grpc.ServerStreamingServer[api.LogLin
 		}
 	}
 	return nil
+}
+
+func (f *fleet) Usage(_ context.Context, r *api.UsageRequest) (*api.UsageResponse, error) {
+	f.mu.Lock()
+	f.looks++
+	call := f.looks
+	f.mu.Unlock()
+	return f.usage(call, r)
 }
 
 func (f *fleet) GetCluster(ctx context.Context, _ *api.GetClusterRequest) (*api.GetClusterResponse, error) {

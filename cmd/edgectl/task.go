@@ -12,7 +12,7 @@ import (
 )
 
 func newTask(c *cli) *cobra.Command {
-	return group("task", "Look into tasks", newTaskLs(c), newTaskInspect(c), newTaskLogs(c), newTaskExec(c))
+	return group("task", "Look into tasks", newTaskLs(c), newTaskInspect(c), newTaskLogs(c), newTaskExec(c), newTaskStats(c))
 }
 
 func newTaskLs(c *cli) *cobra.Command {
