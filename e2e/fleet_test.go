@@ -44,11 +44,11 @@ func newFleet(t *testing.T, boards int, key bool) *fleet {
 	return f
 }
 
-// newLab prepares boards that are yet to be powered on. They are taken away
-// when the test ends.
-func newLab(t *testing.T, boards int, key bool) *fleet {
+// newLab prepares boards that are yet to be powered on, with more arguments for
+// their edged. They are taken away when the test ends.
+func newLab(t *testing.T, boards int, key bool, args ...string) *fleet {
 	t.Helper()
-	cfg := lab.Config{Name: fmt.Sprintf("%s%d%c", labPrefix, os.Getpid(), 'a'+labs.Add(1)-1), Bin: bin}
+	cfg := lab.Config{Name: fmt.Sprintf("%s%d%c", labPrefix, os.Getpid(), 'a'+labs.Add(1)-1), Bin: bin, Args: args}
 	if key {
 		cfg.FleetKey = identity.GenerateFleetKey().Reveal()
 	}

@@ -53,7 +53,7 @@ func run(m *testing.M) (int, error) {
 
 // build makes the programs as a release has them.
 func build(dir string) error {
-	cmd := exec.Command("go", "build", "-trimpath", "-buildvcs=false", "-tags", "grpcnotrace", "-o", dir+"/", "./cmd/edged", "./cmd/edgectl", "./internal/lab/webd")
+	cmd := exec.Command("go", "build", "-trimpath", "-buildvcs=false", "-tags", "grpcnotrace,nethttpomithttp2", "-o", dir+"/", "./cmd/edged", "./cmd/edgectl", "./internal/lab/webd")
 	cmd.Dir = ".."
 	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
 	if out, err := cmd.CombinedOutput(); err != nil {

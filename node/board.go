@@ -116,8 +116,11 @@ func (b *Board) run(ctx context.Context) error {
 	g, ctx := errgroup.WithContext(ctx)
 	for name, part := range map[string]func(context.Context) error{
 		"local socket": b.serveLocal, "discovery": b.parts.Finder.Run, "door": door.Run, "logs": b.parts.Logs.Run,
-		"addresses": b.watchAddrs, "devices": b.watchDevices, "life": b.live,
+		"addresses": b.watchAddrs, "devices": b.watchDevices, "life": b.live, "containerd": b.parts.Keep,
 	} {
+		if part == nil {
+			continue
+		}
 		g.Go(func() error {
 			if err := part(ctx); err != nil && !errors.Is(err, context.Canceled) {
 				return fmt.Errorf("%s: %w", name, err)

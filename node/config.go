@@ -37,9 +37,12 @@ type Config struct {
 	// Labels of the node, taken up when it joins.
 	Labels map[string]string
 
-	// Containerd is its socket (default /run/containerd/containerd.sock),
-	// Namespace what our containers are kept in (default "edgeswarm").
-	Containerd, Namespace string
+	// Containerd is its socket's path; or "managed", for one that edged keeps
+	// by itself; or "auto" (the default): the system's where it runs when the
+	// board is first started, else a managed one.
+	Containerd string
+	// Namespace is what our containers are kept in (default "edgeswarm").
+	Namespace string
 	// CgroupParent is where tasks' cgroups are made (default "/edgeswarm").
 	CgroupParent string
 	// TaskSubnets is the pool of the board's own task subnet (default 10.210.0.0/16).
@@ -57,9 +60,8 @@ type Config struct {
 
 // Paths of a board's default places.
 const (
-	DefaultStateDir   = "/var/lib/edgeswarm"
-	DefaultRunDir     = "/run/edgeswarm"
-	DefaultContainerd = "/run/containerd/containerd.sock"
+	DefaultStateDir = "/var/lib/edgeswarm"
+	DefaultRunDir   = "/run/edgeswarm"
 )
 
 // withDefaults fills in what is unset, and checks the rest. The error names
@@ -73,7 +75,7 @@ func (c Config) withDefaults() (Config, error) {
 	set(&c.StateDir, DefaultStateDir)
 	set(&c.RunDir, DefaultRunDir)
 	set(&c.Listen, fmt.Sprintf(":%d", api.DefaultPort))
-	set(&c.Containerd, DefaultContainerd)
+	set(&c.Containerd, AutoContainerd)
 	set(&c.Namespace, "edgeswarm")
 	set(&c.CgroupParent, "/edgeswarm")
 	set(&c.TaskSubnets, "10.210.0.0/16")
@@ -119,6 +121,9 @@ func (c Config) validate() error {
 	}
 	if c.JoinToken != "" && len(c.JoinAddrs) == 0 {
 		return fmt.Errorf("join-token is set and join-addr is not: name a manager's address")
+	}
+	if c.Containerd != AutoContainerd && c.Containerd != ManagedContainerd && !filepath.IsAbs(c.Containerd) {
+		return fmt.Errorf("containerd %q: want the path of its socket, %s or %s", c.Containerd, ManagedContainerd, AutoContainerd)
 	}
 	for _, dir := range []string{c.StateDir, c.RunDir} {
 		if !filepath.IsAbs(dir) {

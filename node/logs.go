@@ -15,6 +15,7 @@ import (
 	"google.golang.org/grpc"
 
 	"github.com/edgeswarm/edgeswarm/api"
+	"github.com/edgeswarm/edgeswarm/internal/host"
 	"github.com/edgeswarm/edgeswarm/logs"
 )
 
@@ -40,10 +41,16 @@ func RunLogProcess(ctx context.Context, args []string) error {
 // newLogs makes the board's end of its log process.
 func newLogs(cfg Config, dir *stateDir) *logs.Client {
 	lines, run := dir.room("logs"), filepath.Join(cfg.RunDir, "logs")
+	isolate := func(pid int) error {
+		if err := host.MoveToCgroup(pid, cfg.ownCgroup("logs")); err != nil {
+			cfg.Logger.Warn("log process ends with edged's unit, and holds up tasks until edged is back", "err", err)
+		}
+		return nil
+	}
 	return logs.NewClient(logs.ClientConfig{
 		Dir: lines, RunDir: run, Logger: cfg.Logger.With("room", "logs"),
 		Spawn: func() error {
-			return logs.Spawn(logs.SpawnConfig{Args: []string{LogProcess, "--dir", lines, "--run-dir", run}, Stderr: os.Stderr})
+			return logs.Spawn(logs.SpawnConfig{Args: []string{LogProcess, "--dir", lines, "--run-dir", run}, Stderr: os.Stderr, Isolate: isolate})
 		},
 	})
 }

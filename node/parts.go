@@ -30,6 +30,9 @@ type Parts struct {
 	Finder discovery.Finder
 	// Driver runs containers. It outlives the board's Run, as they do.
 	Driver runtime.Driver
+	// Keep keeps running what Driver needs, until ctx ends, and leaves it
+	// running; nil where somebody else sees to that.
+	Keep func(ctx context.Context) error
 	// Images makes the board's share of the fleet's images.
 	Images func(Neighbourhood) Images
 	// Network and Logs serve the board's tasks.

@@ -17,7 +17,6 @@ import (
 	"github.com/edgeswarm/edgeswarm/image"
 	"github.com/edgeswarm/edgeswarm/internal/host"
 	"github.com/edgeswarm/edgeswarm/network"
-	"github.com/edgeswarm/edgeswarm/runtime/containerd"
 	"github.com/edgeswarm/edgeswarm/transport/quic"
 )
 
@@ -95,17 +94,22 @@ func openParts(cfg Config, dir *stateDir) (p Parts, done func() error, err error
 		return p, nil, err
 	}
 	opened = append(opened, p.Local)
-	driver, err := containerd.New(containerd.Config{
-		Socket: cfg.Containerd, Namespace: cfg.Namespace, CgroupRoot: cfg.CgroupParent, RunDir: cfg.RunDir, Init: initProgram(), Logger: cfg.Logger.With("room", "runtime"),
-	})
+	socket, managed, err := chooseContainerd(cfg, dir)
+	if err != nil {
+		return p, nil, err
+	}
+	driver, err := newDriver(cfg, socket, managed)
 	if err != nil {
 		return p, nil, err
 	}
 	opened = append(opened, driver)
 	p.Driver = driver
+	if managed != nil {
+		p.Keep = managed.Run
+	}
 	p.Images = func(n Neighbourhood) Images {
 		return image.New(image.Config{
-			Client: driver.Client(), Socket: cfg.Containerd, Platform: p.Platform, Platforms: n.Platforms,
+			Client: driver.Client(), Socket: socket, Platform: p.Platform, Platforms: n.Platforms,
 			Dial: n.DialBlob, Neighbours: n.Neighbours, Logger: cfg.Logger.With("room", "image"),
 		})
 	}

@@ -56,7 +56,7 @@ func settings(cfg *node.Config, level *slog.Level) *pflag.FlagSet {
 	f.Lookup("label").DefValue = "" // pflag's own is []
 	f.StringVar(&cfg.StateDir, "state-dir", node.DefaultStateDir, "`folder` of what must last")
 	f.StringVar(&cfg.RunDir, "run-dir", node.DefaultRunDir, "`folder` of sockets and namespaces; emptied by a reboot")
-	f.StringVar(&cfg.Containerd, "containerd", node.DefaultContainerd, "`path` of containerd's socket")
+	f.StringVar(&cfg.Containerd, "containerd", node.AutoContainerd, "`path` of containerd's socket; managed, for one that edged starts and keeps; or auto: the system's if it runs when the board first starts, else managed")
 	f.StringVar(&cfg.Namespace, "namespace", "edgeswarm", "containerd namespace for our containers")
 	f.StringVar(&cfg.CgroupParent, "cgroup-parent", "/edgeswarm", "`path` where tasks' cgroups are made")
 	f.StringVar(&cfg.TaskSubnets, "task-subnets", "10.210.0.0/16", "`prefix` to take the board's own task subnet from")

@@ -15,14 +15,17 @@ import (
 	"time"
 )
 
-// Start powers the board on: containerd and edged, as its units would.
+// Start powers the board on: containerd, unless its edged keeps one, and edged,
+// as its units would.
 func (b Board) Start(ctx context.Context) error {
 	boot, err := b.newBoot()
 	if err != nil {
 		return fmt.Errorf("start %s: %w", b.Name(), err)
 	}
-	if err := b.StartContainerd(ctx); err != nil {
-		return err
+	if !b.managed() {
+		if err := b.StartContainerd(ctx); err != nil {
+			return err
+		}
 	}
 	return b.startEdged(boot)
 }
@@ -137,11 +140,16 @@ func (b Board) LogFile(name string) string { return filepath.Join(b.StateDir(), 
 
 // PID is the process ID of a program of the board that is running.
 func (b Board) PID(name string) (int, error) {
-	raw, err := os.ReadFile(filepath.Join(b.RunDir(), name+".pid"))
+	file := filepath.Join(b.RunDir(), name+".pid")
+	if name == "containerd" && b.managed() {
+		file = filepath.Join(b.RunDir(), "containerd", "pid") // edged's own note
+	}
+	raw, err := os.ReadFile(file)
 	if err != nil {
 		return 0, err
 	}
-	pid, err := strconv.Atoi(strings.TrimSpace(string(raw)))
+	first, _, _ := strings.Cut(strings.TrimSpace(string(raw)), " ")
+	pid, err := strconv.Atoi(first)
 	if err != nil {
 		return 0, fmt.Errorf("read %s.pid: %w", name, err)
 	}

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 )
 
 // cardFile is the board's edge.yaml. It is on the card, so whoever powers the
@@ -31,6 +32,14 @@ func (b Board) writeCard() error {
 		return fmt.Errorf("write card: %w", err)
 	}
 	return nil
+}
+
+// managed reports whether the board's edged keeps a containerd by itself: its
+// card says so.
+func (b Board) managed() bool {
+	args, err := b.cardArgs()
+	i := slices.Index(args, "--containerd")
+	return err == nil && i >= 0 && i+1 < len(args) && args[i+1] == "managed"
 }
 
 // cardArgs are the further arguments of the board's edged.

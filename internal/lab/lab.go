@@ -29,7 +29,8 @@ type Config struct {
 	// FleetKey is put on every board's card when it is plugged in, as are Args:
 	// a handle that was made without them starts the board as it was.
 	FleetKey string
-	// Args are more arguments for every edged.
+	// Args are more arguments for every edged. With `--containerd managed` the
+	// lab starts no containerd: edged does.
 	Args []string
 	// Logger is told of what the lab does.
 	Logger *slog.Logger
@@ -168,7 +169,12 @@ func (b Board) StateDir() string {
 func (b Board) Socket() string { return filepath.Join(b.RunDir(), "edged.sock") }
 
 // Containerd is the board's containerd socket.
-func (b Board) Containerd() string { return filepath.Join(b.RunDir(), "containerd.sock") }
+func (b Board) Containerd() string {
+	if b.managed() {
+		return filepath.Join(b.RunDir(), "containerd", "containerd.sock")
+	}
+	return filepath.Join(b.RunDir(), "containerd.sock")
+}
 
 // IP is the board's first address on the LAN.
 func (b Board) IP() string { return fmt.Sprintf("10.77.0.%d", b.Index) }

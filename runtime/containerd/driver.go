@@ -47,8 +47,11 @@ type Config struct {
 	PidsLimit int64
 	// Init is a static program on the board, and its arguments, to put before
 	// the command of a container that wants one: it reaps and passes signals on.
-	Init   []string
-	Logger *slog.Logger
+	Init []string
+	// Trouble says why the daemon does not run, "" if it does, where somebody
+	// looks after it; nil if nobody is known to.
+	Trouble func() string
+	Logger  *slog.Logger
 }
 
 // Driver runs containers in containerd. It connects by itself, when first

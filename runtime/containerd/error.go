@@ -23,11 +23,21 @@ func (d *Driver) wrap(op string, err error) error {
 		return nil
 	case errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):
 		return fmt.Errorf("%s: %w", op, err)
+	case errdefs.IsUnavailable(err) && d.trouble() != "":
+		return fmt.Errorf("%s: %w: %s", op, runtime.ErrUnavailable, d.trouble())
 	case errdefs.IsUnavailable(err):
 		return fmt.Errorf("%s: %w: is containerd running on %s? (%s)", op, runtime.ErrUnavailable, d.cfg.Socket, reason(err))
 	default:
 		return fmt.Errorf("%s: %w", op, err)
 	}
+}
+
+// trouble is what is known of why the daemon does not run.
+func (d *Driver) trouble() string {
+	if d.cfg.Trouble == nil {
+		return ""
+	}
+	return d.cfg.Trouble()
 }
 
 // native makes errdefs' kinds of gRPC's codes. Some of the client's services
