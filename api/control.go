@@ -31,6 +31,8 @@ type ControlServer interface {
 	UpdateService(context.Context, *UpdateServiceRequest) (*UpdateServiceResponse, error)
 	RollbackService(context.Context, *RollbackServiceRequest) (*UpdateServiceResponse, error)
 	RemoveService(context.Context, *RemoveServiceRequest) (*Empty, error)
+	// RebalanceServices evens out over the nodes what runs already.
+	RebalanceServices(context.Context, *RebalanceServicesRequest) (*RebalanceServicesResponse, error)
 	// ForecastService tells what a change of a service would do.
 	ForecastService(context.Context, *ForecastServiceRequest) (*ForecastServiceResponse, error)
 
@@ -249,6 +251,7 @@ var ControlDesc = grpc.ServiceDesc{
 		unary("UpdateService", ControlServer.UpdateService),
 		unary("RollbackService", ControlServer.RollbackService),
 		unary("RemoveService", ControlServer.RemoveService),
+		unary("RebalanceServices", ControlServer.RebalanceServices),
 		unary("ForecastService", ControlServer.ForecastService),
 		unary("ListTasks", ControlServer.ListTasks),
 		unary("GetTask", ControlServer.GetTask),

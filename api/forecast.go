@@ -4,11 +4,14 @@ import "context"
 
 type (
 	// ForecastServiceRequest asks what a change of a service would do. Nothing is
-	// changed by asking. Either Create is set, or Service and Patch.
+	// changed by asking. Either Create is set, or Service and Patch, or Rebalance
+	// and Service, which is "" for all.
 	ForecastServiceRequest struct {
 		Create  *ServiceSpec  `json:",omitempty"`
 		Service string        `json:",omitempty"`
 		Patch   *ServicePatch `json:",omitempty"`
+		// Rebalance asks what RebalanceServices would do.
+		Rebalance bool `json:",omitempty"`
 	}
 	// ForecastServiceResponse is the plan, as the planners would make it if the
 	// fleet stayed as it is now and every new task ran at once.

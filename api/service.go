@@ -249,6 +249,10 @@ type Rollout struct {
 	Target uint64
 	// Rollback is set when Target is the return to a previous spec.
 	Rollback bool `json:",omitempty"`
+	// Rebalance is set when tasks are moved and stay what they are: what is left
+	// to move is found anew for each wave. Moved is how many were.
+	Rebalance bool `json:",omitempty"`
+	Moved     int  `json:",omitempty"`
 	State    UpdateState
 	// Wave counts waves started; 0 before the first. Tasks are the new tasks of
 	// the latest one: it has ended once each of them runs or has failed.

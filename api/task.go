@@ -67,6 +67,9 @@ type Task struct {
 	// on the same node the agent swaps them: it prepares this one, stops the
 	// other, and starts this one.
 	Replaces TaskID `json:",omitempty"`
+	// Preferred is the node that a task was made to be moved to; "" for others. If
+	// that can't take it, it stays where the one before it was.
+	Preferred NodeID `json:",omitempty"`
 	// Monitor is how long after the task's start its end counts against the
 	// update that made it, copied from the service's UpdateConfig; 0 is 5 s.
 	Monitor time.Duration `json:",omitempty"`

@@ -128,6 +128,8 @@ func requestID(req any) *api.RequestID {
 		return &r.RequestID
 	case *api.RollbackServiceRequest:
 		return &r.RequestID
+	case *api.RebalanceServicesRequest:
+		return &r.RequestID
 	case *api.RemoveServiceRequest:
 		return &r.RequestID
 	case *api.RegisterImageRequest:

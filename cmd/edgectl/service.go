@@ -18,7 +18,7 @@ import (
 func newService(c *cli) *cobra.Command {
 	return group("service", "Declare services, change them, and see how they run",
 		newServiceCreate(c), newServiceLs(c), newServicePs(c), newServiceInspect(c), newServiceUpdate(c),
-		newServiceRollback(c), newServiceScale(c), newServiceRm(c), newServiceLogs(c))
+		newServiceRollback(c), newServiceScale(c), newServiceRebalance(c), newServiceRm(c), newServiceLogs(c))
 }
 
 // waitFlags say whether to stay until a change has come about.

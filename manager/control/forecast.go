@@ -22,15 +22,15 @@ func (s *Server) forecastService(_ context.Context, r *api.ForecastServiceReques
 	if err := open(op, v); err != nil {
 		return nil, err
 	}
+	v = s.withShown(v)
+	if r.Rebalance {
+		return s.forecastRebalance(op, v, r.Service)
+	}
 	service, notes, err := s.changed(op, v, r)
 	if err != nil {
 		return nil, err
 	}
-	objects := []api.Object{service}
-	for node := range v.Nodes.All() {
-		objects = append(objects, s.shown(node))
-	}
-	resp := forecast.Service(v.With(objects, nil), service.ID)
+	resp := forecast.Service(v.With([]api.Object{service}, nil), service.ID)
 	resp.Notes = append(notes, s.warnings(v, service)...)
 	return resp, nil
 }

@@ -85,6 +85,11 @@ func (s *Server) RemoveService(ctx context.Context, r *api.RemoveServiceRequest)
 	return call(s, ctx, r, s.removeService)
 }
 
+// RebalanceServices implements api.ControlServer.
+func (s *Server) RebalanceServices(ctx context.Context, r *api.RebalanceServicesRequest) (*api.RebalanceServicesResponse, error) {
+	return call(s, ctx, r, s.rebalanceServices)
+}
+
 // ListTasks implements api.ControlServer.
 func (s *Server) ListTasks(ctx context.Context, r *api.ListTasksRequest) (*api.ListTasksResponse, error) {
 	return call(s, ctx, r, s.listTasks)

@@ -103,3 +103,38 @@ func TestLongUpdate(t *testing.T) {
 		t.Errorf("%d replaced in %d waves, %d steps", r.Replaced, r.Waves, len(r.Steps))
 	}
 }
+
+// TestRebalance tells what each service would move once those before it did.
+func TestRebalance(t *testing.T) {
+	v := fleet(3, 6)
+	var objects []api.Object
+	for task := range v.Tasks.All() {
+		next := *task
+		if next.NodeID == "c" {
+			next.NodeID = "a"
+		}
+		objects = append(objects, &next)
+	}
+	db := *v.Service("web")
+	db.ID, db.Spec.Name = "db", "db"
+	for i, node := range []api.NodeID{"a", "a"} {
+		objects = append(objects, &api.Task{
+			ID: api.TaskID(fmt.Sprint("db", i)), ServiceID: "db", ServiceName: "db", Slot: i + 1, NodeID: node,
+			DesiredState: api.TaskRunning, Status: api.TaskStatus{State: api.TaskRunning},
+		})
+	}
+	v = v.With(append(objects, &db), nil)
+	plan := Rebalance(v, []*api.Service{v.Service("db"), v.Service("web")})
+	want := `1 db.2 move board-a>board-c: board-a has 2 of its tasks, board-c has 0
+2 db.1 move board-a>board-b: it lies more evenly on board-b
+1 web.6 move board-a>board-c: board-a has 4 of its tasks, board-c has 0
+2 web.4 move board-a>board-c: board-a has 3 of its tasks, board-c has 1
+0 in 2 waves`
+	if got := text(&plan.ForecastServiceResponse); got != want || !plan.Uneven["db"] || !plan.Uneven["web"] {
+		t.Errorf("got\n%s\nwant\n%s", got, want)
+	}
+	one := Rebalance(v, []*api.Service{v.Service("db")})
+	if len(one.Steps) != 2 || one.Uneven["web"] {
+		t.Errorf("of one service: %+v", one)
+	}
+}

@@ -61,6 +61,14 @@ service sweep global-job image=exit:1
 run 4s
 update sweep force
 run 60s`,
+	"rebalance": `node a
+service web image=app:1 replicas=7 parallelism=2 delay=3s monitor=3s
+service db image=app:1 replicas=3 order=start-first
+run 5s
+node b,c
+rebalance web
+rebalance db
+run 60s`,
 	"scale down": `node a,b,c
 service web image=app:1 replicas=9
 run 5s

@@ -90,6 +90,9 @@ type planner struct {
 	in            Input
 	puts, deletes map[string]api.Object // by kind and key
 	timers        []Timer
+	// moved are the tasks that a rebalance moves, as they will be when placed:
+	// the next service to be evened out goes by them too.
+	moved []api.Object
 }
 
 func objectKey(obj api.Object) string {

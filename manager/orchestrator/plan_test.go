@@ -56,6 +56,10 @@ func (w *world) command(t *testing.T, words []string) {
 		w.respec(s, spec(t, s.Spec, words[2:]).Defaults())
 	case "rollback":
 		w.rollback(w.v.Service(api.ServiceID(arg)))
+	case "rebalance":
+		next := *w.v.Service(api.ServiceID(arg))
+		next.StartRebalance(api.UpdateStatus{State: api.UpdateUpdating})
+		w.commit([]api.Object{&next}, nil)
 	case "rm":
 		next := *w.v.Service(api.ServiceID(arg))
 		next.PendingDelete = true

@@ -140,7 +140,7 @@ func drawTemplate(t *rapid.T, s *api.ServiceSpec) {
 func disturb(t *rapid.T, w *world, nodes []api.NodeID, services []api.ServiceID) {
 	id := rapid.SampledFrom(nodes).Draw(t, "node")
 	n, s := w.v.Node(id), w.v.Service(rapid.SampledFrom(services).Draw(t, "service"))
-	switch event := rapid.IntRange(0, 10).Draw(t, "event"); {
+	switch event := rapid.IntRange(0, 11).Draw(t, "event"); {
 	case event == 0 && n != nil:
 		w.power(id, false)
 	case event == 1 && n != nil:
@@ -169,6 +169,10 @@ func disturb(t *rapid.T, w *world, nodes []api.NodeID, services []api.ServiceID)
 		w.rollback(s)
 	case event == 8:
 		w.newLeader()
+	case event == 11 && s != nil && s.Spec.Mode.Replicated != nil && (s.Rollout == nil || s.Rollout.State == api.UpdateCompleted):
+		next := *s
+		next.StartRebalance(api.UpdateStatus{State: api.UpdateUpdating})
+		w.commit([]api.Object{&next}, nil)
 	case event == 10 && n != nil && w.v.Nodes.Len() > 1 && rapid.Bool().Draw(t, "removed"):
 		w.off[id] = true
 		w.commit(nil, []api.Object{n})

@@ -11,6 +11,10 @@ import (
 // goes by is in the service's record and the tasks', so that a successor goes
 // on where its predecessor stopped.
 func (p *pass) rollout() {
+	if p.s.Rebalancing() {
+		p.rebalance()
+		return
+	}
 	stale, later := p.stale()
 	if (len(stale) > 0 || later) && !p.underWay() && !p.paused() {
 		p.begin()
@@ -142,7 +146,7 @@ func (p *pass) failures(r api.Rollout) []api.TaskID {
 	var failed []api.TaskID
 	for _, s := range p.slots {
 		for _, t := range s.tasks {
-			if t.SpecVersion == r.Target && failure(t) {
+			if t.SpecVersion == r.Target && failure(t) && (!r.Rebalance || t.Preferred != "") {
 				failed = append(failed, t.ID)
 			}
 		}
@@ -174,13 +178,13 @@ func (p *pass) tooMany() bool {
 }
 
 // act does what the spec says about too many failures. It reports whether the
-// service is now on its way back.
+// service is now on its way back. A rebalance has no spec to go back to: it pauses.
 func (p *pass) act(failed api.TaskID) (back bool) {
 	action, r := p.config().FailureAction, *p.s.Rollout
 	switch {
 	case action == api.FailureContinue:
 		return false
-	case action == api.FailureRollback && p.s.PreviousSpec != nil:
+	case action == api.FailureRollback && p.s.PreviousSpec != nil && !r.Rebalance:
 		p.revert(failed)
 		return true
 	case r.Rollback:
@@ -195,10 +199,14 @@ func (p *pass) act(failed api.TaskID) (back bool) {
 }
 
 func verb(r api.Rollout) string {
-	if r.Rollback {
+	switch {
+	case r.Rebalance:
+		return "rebalance"
+	case r.Rollback:
 		return "rollback"
+	default:
+		return "update"
 	}
-	return "update"
 }
 
 // revert returns the service to its previous spec. There is none to return to

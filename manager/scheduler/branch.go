@@ -3,6 +3,7 @@ package scheduler
 import (
 	"cmp"
 	"container/heap"
+	"maps"
 	"slices"
 
 	"github.com/edgeswarm/edgeswarm/api"
@@ -32,20 +33,21 @@ func (g *group) grow(nodes []*node, over []api.SpreadOver) *branch {
 		heap.Init(&b.leaf)
 		return b
 	}
-	byValue := map[string][]*node{}
-	for _, n := range nodes {
-		value := over[0].Value(n.Node)
-		byValue[value] = append(byValue[value], n)
-	}
-	values := make([]string, 0, len(byValue))
-	for value := range byValue {
-		values = append(values, value)
-	}
-	slices.Sort(values)
+	values, byValue := divide(nodes, over[0])
 	for _, value := range values {
 		b.parts = append(b.parts, g.grow(byValue[value], over[1:]))
 	}
 	return b
+}
+
+// divide sorts nodes by what they have of what is spread over.
+func divide(nodes []*node, over api.SpreadOver) (values []string, byValue map[string][]*node) {
+	byValue = map[string][]*node{}
+	for _, n := range nodes {
+		value := over.Value(n.Node)
+		byValue[value] = append(byValue[value], n)
+	}
+	return slices.Sorted(maps.Keys(byValue)), byValue
 }
 
 // best is the path to the leaf whose first node is next to be tried; nil if no

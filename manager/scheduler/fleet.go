@@ -82,6 +82,19 @@ func (n *node) take(t, swapped *api.Task) {
 	}
 }
 
+// give takes a task off the node that was counted by itself.
+func (n *node) give(t *api.Task) {
+	need := reserved(t)
+	n.total--
+	n.used.NanoCPUs -= need.NanoCPUs
+	n.used.MemoryBytes -= need.MemoryBytes
+	for _, p := range t.Ports {
+		if p.PublishedPort != 0 {
+			n.ports[port{p.Protocol, p.PublishedPort}]--
+		}
+	}
+}
+
 // countOf is how many wanted tasks of a service each node has.
 func (f *fleet) countOf(id api.ServiceID) []int {
 	if counts := f.counts[id]; counts != nil {

@@ -61,10 +61,14 @@ type placer struct {
 	unplaced []*api.Task
 }
 
-// home puts a task where it belongs: the node it has from birth, or that of the
-// task it swaps places with. It reports whether the task is dealt with.
+// home puts a task where it belongs: the node it has from birth, the one that it
+// is moved to, or that of the task it swaps places with. It reports whether the task is dealt with.
 func (p *placer) home(t *api.Task) bool {
 	swapped := p.swapped(t)
+	if n := p.fleet.byID[t.Preferred]; n != nil && t.NodeID == "" && p.fits(n, t, swapped).ok() {
+		p.assign(n, t, swapped)
+		return true
+	}
 	switch {
 	case t.NodeID != "":
 		if n := p.fleet.byID[t.NodeID]; n != nil && p.fits(n, t, swapped).ok() {

@@ -81,6 +81,9 @@ func (j *Judge) rollout(s *api.Service) (Verdict, error) {
 		j.rolling = true
 		return Waiting, nil
 	case api.UpdatePaused:
+		if s.Rollout.Rebalance {
+			return Done, fmt.Errorf("rebalance of service %s paused: %s; see edgectl service ps %s, then rebalance it again", name, message(s), name)
+		}
 		return Done, fmt.Errorf("update of service %s paused: %s; see edgectl service ps %s, then update it again, or go back with edgectl service rollback %s", name, message(s), name, name)
 	case api.UpdateRollbackPaused:
 		return Done, fmt.Errorf("rollback of service %s paused: %s; see edgectl service ps %s, then update it again", name, message(s), name)
