@@ -253,7 +253,7 @@ type Rollout struct {
 	// to move is found anew for each wave. Moved is how many were.
 	Rebalance bool `json:",omitempty"`
 	Moved     int  `json:",omitempty"`
-	State    UpdateState
+	State     UpdateState
 	// Wave counts waves started; 0 before the first. Tasks are the new tasks of
 	// the latest one: it has ended once each of them runs or has failed.
 	Wave  int

@@ -32,7 +32,7 @@ func TestRebalance(t *testing.T) {
 		web, cam := b.create(t, "web"), b.create(t, "cam")
 		b.create(t, "even") // as nothing is
 		b.onOneBoard(t, web, 4)
-			b.alter(t, cam.ID, func(s *api.Service) { s.Spec.Mode = api.ServiceMode{Global: &api.GlobalService{}} })
+		b.alter(t, cam.ID, func(s *api.Service) { s.Spec.Mode = api.ServiceMode{Global: &api.GlobalService{}} })
 
 		commits := b.Log.Commits()
 		plan, err := b.server.ForecastService(b.ctx, &api.ForecastServiceRequest{Rebalance: true, Service: "web"})
