@@ -48,6 +48,9 @@ type ControlServer interface {
 	// either changes, until it is gone or the caller leaves. Changes that come
 	// faster than they are read are merged: each message is the latest.
 	WatchService(*GetServiceRequest, grpc.ServerStreamingServer[ServiceProgress]) error
+	// WatchEvents streams what became of the fleet's objects. None is left out:
+	// a reader that falls so far behind that some are gone is told so.
+	WatchEvents(*EventsRequest, grpc.ServerStreamingServer[EventsPage]) error
 }
 
 // Lookups name a thing by ID, by an unambiguous prefix of it (at least 4
@@ -258,7 +261,10 @@ var ControlDesc = grpc.ServiceDesc{
 		unary("ListImages", ControlServer.ListImages),
 		unary("RegisterImage", ControlServer.RegisterImage),
 	},
-	Streams: []grpc.StreamDesc{download("WatchService", ControlServer.WatchService)},
+	Streams: []grpc.StreamDesc{
+		download("WatchService", ControlServer.WatchService),
+		download("WatchEvents", ControlServer.WatchEvents),
+	},
 }
 
 // ControlClient speaks Control over a connection made with DialOptions.

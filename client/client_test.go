@@ -41,6 +41,8 @@ type node struct {
 	api.BoardServer
 	watches atomic.Int32
 	watch   func(call int, stream grpc.ServerStreamingServer[api.ServiceProgress]) error
+	streams atomic.Int32
+	events  func(call int, r *api.EventsRequest, stream grpc.ServerStreamingServer[api.EventsPage]) error
 }
 
 func (n *node) GetBoard(context.Context, *api.Empty) (*api.BoardStatus, error) {
@@ -49,6 +51,10 @@ func (n *node) GetBoard(context.Context, *api.Empty) (*api.BoardStatus, error) {
 
 func (n *node) WatchService(_ *api.GetServiceRequest, stream grpc.ServerStreamingServer[api.ServiceProgress]) error {
 	return n.watch(int(n.watches.Add(1)), stream)
+}
+
+func (n *node) WatchEvents(r *api.EventsRequest, stream grpc.ServerStreamingServer[api.EventsPage]) error {
+	return n.events(int(n.streams.Add(1)), r, stream)
 }
 
 // serve runs a node on a socket of its own until the test ends.

@@ -33,7 +33,12 @@ func TestTheStory(t *testing.T) {
 	f.must(worker, "node", "promote", "self")
 	f.until("three voters again", patient, func() error { return f.voters(lead, 3) })
 
+	w := f.followEvents(worker)
 	f.losesItsLeader()
+	h := happened{f, w.sawAll(worker)}
+	h.then("node", "update", "state.new=down")
+	h.then("task", "running", "service=web")
+	h.then("node", "update", "state.new=ready")
 }
 
 // answers visits every running task of a service at its published port, as a

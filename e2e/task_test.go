@@ -21,6 +21,7 @@ func TestTasks(t *testing.T) {
 	f.part("mounts", (*fleet).mounts)
 	f.part("memory", (*fleet).limitsMemory)
 	f.part("stats", (*fleet).tellsWhatTasksUse)
+	f.part("events", (*fleet).tellsWhatHappens)
 }
 
 func (f *fleet) restarts() {

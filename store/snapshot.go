@@ -111,7 +111,7 @@ func (s *Store) Restore(r io.Reader) error {
 		return fmt.Errorf("read state: %w", err)
 	}
 	s.view.Store(v)
-	s.history.restart(v.Index)
+	s.history.restart(v.Index, v.Time)
 	s.wake()
 	return nil
 }

@@ -62,6 +62,21 @@ func (s *Store) Watch(ctx context.Context, after uint64) iter.Seq2[Event, error]
 	}
 }
 
+// Since answers the first events after an index that are there already, at most
+// a batch; none if there are no more yet. ErrCompacted is as for Watch.
+func (s *Store) Since(after uint64) ([]Event, error) {
+	events, _, err := s.history.since(after)
+	return events, err
+}
+
+// Gone answers up to which index events are gone, and the fleet's time at it:
+// none is kept that is older.
+func (s *Store) Gone() (index uint64, at time.Time) {
+	s.history.mu.Lock()
+	defer s.history.mu.Unlock()
+	return s.history.from, s.history.fromTime
+}
+
 // watchBatch bounds what one watcher holds on to at a time.
 const watchBatch = 64
 
@@ -74,6 +89,8 @@ type history struct {
 	changes int
 	from    uint64        // events up to this index are gone
 	more    chan struct{} // closed when there is more
+
+	fromTime time.Time // the fleet's at from
 }
 
 func newHistory(cfg Config) *history { return &history{cfg: cfg, more: make(chan struct{})} }
@@ -84,7 +101,7 @@ func (h *history) add(e Event) {
 	h.events = append(h.events, e)
 	h.changes += len(e.Changes)
 	for len(h.events) > 1 && (len(h.events) > h.cfg.History || h.changes > h.cfg.HistoryChanges) {
-		h.from = h.events[0].Index
+		h.from, h.fromTime = h.events[0].Index, h.events[0].Time
 		h.changes -= len(h.events[0].Changes)
 		h.events[0] = Event{} // let go of its objects now
 		h.events = h.events[1:]
@@ -93,10 +110,10 @@ func (h *history) add(e Event) {
 }
 
 // restart forgets everything up to an index.
-func (h *history) restart(index uint64) {
+func (h *history) restart(index uint64, at time.Time) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	h.events, h.changes, h.from = nil, 0, index
+	h.events, h.changes, h.from, h.fromTime = nil, 0, index, at
 	h.wake()
 }
 

@@ -34,6 +34,7 @@ type fleet struct {
 	load     func(grpc.BidiStreamingServer[api.Chunk, api.ImageProgress]) error
 	exec     func(grpc.BidiStreamingServer[api.ExecInput, api.ExecOutput]) error
 	logs     []*api.LogLine
+	events   func(call int, r *api.EventsRequest, s grpc.ServerStreamingServer[api.EventsPage]) error
 	usage    func(call int, r *api.UsageRequest) (*api.UsageResponse, error)
 	fail     func(method string) error // before anything is done
 
@@ -196,6 +197,14 @@ func (f *fleet) Logs(r *api.LogsRequest, s grpc.ServerStreamingServer[api.LogLin
 		}
 	}
 	return nil
+}
+
+func (f *fleet) WatchEvents(r *api.EventsRequest, s grpc.ServerStreamingServer[api.EventsPage]) error {
+	f.mu.Lock()
+	f.looks++
+	call := f.looks
+	f.mu.Unlock()
+	return f.events(call, r, s)
 }
 
 func (f *fleet) Usage(_ context.Context, r *api.UsageRequest) (*api.UsageResponse, error) {
