@@ -23,16 +23,46 @@ const (
 	TaskRemoved   TaskState = "removed"  // nothing of it is left; also a desired state
 )
 
-var taskRank = map[TaskState]int{
-	TaskNew: 0, TaskPending: 1, TaskAssigned: 2, TaskPreparing: 3, TaskReady: 4, TaskStarting: 5, TaskRunning: 6,
-	TaskDraining: 7, TaskComplete: 8, TaskShutdown: 9, TaskFailed: 10, TaskRejected: 11, TaskRemoved: 12,
+// rank is the state's place in the order, the first for none of them. Planners compare
+// states more than anything else.
+func (s TaskState) rank() int {
+	switch s {
+	case TaskNew:
+		return 0
+	case TaskPending:
+		return 1
+	case TaskAssigned:
+		return 2
+	case TaskPreparing:
+		return 3
+	case TaskReady:
+		return 4
+	case TaskStarting:
+		return 5
+	case TaskRunning:
+		return 6
+	case TaskDraining:
+		return 7
+	case TaskComplete:
+		return 8
+	case TaskShutdown:
+		return 9
+	case TaskFailed:
+		return 10
+	case TaskRejected:
+		return 11
+	case TaskRemoved:
+		return 12
+	default:
+		return 0
+	}
 }
 
 // Valid reports whether the state is one of the known ones.
-func (s TaskState) Valid() bool { _, ok := taskRank[s]; return ok }
+func (s TaskState) Valid() bool { return s.rank() > 0 || s == TaskNew }
 
 // Before reports whether s comes before t in a task's life.
-func (s TaskState) Before(t TaskState) bool { return taskRank[s] < taskRank[t] }
+func (s TaskState) Before(t TaskState) bool { return s.rank() < t.rank() }
 
 // Ended reports whether a task in this state runs no more and never will in
 // this attempt.

@@ -12,7 +12,6 @@ import (
 	"github.com/edgeswarm/edgeswarm/consensus"
 	"github.com/edgeswarm/edgeswarm/manager/dispatch"
 	"github.com/edgeswarm/edgeswarm/manager/orchestrator"
-	"github.com/edgeswarm/edgeswarm/manager/scheduler"
 	"github.com/edgeswarm/edgeswarm/store"
 )
 
@@ -30,6 +29,7 @@ type loop struct {
 	logger   *slog.Logger
 
 	watches *stopwatches
+	memory  memory
 	// planned is the index of the latest view that needed nothing more than
 	// what was then committed.
 	planned atomic.Uint64
@@ -71,7 +71,8 @@ func (l *loop) run(ctx context.Context) error {
 func (l *loop) pass(ctx context.Context) (next time.Duration, wake bool) {
 	var out outcome
 	_, err := l.writer.Update(ctx, store.Op{}, func(tx *store.Tx) error {
-		out = l.decide(tx.View)
+		changes, err := l.store.Changes(l.memory.index, tx.Index)
+		out = l.decide(tx.View, changes, err == nil)
 		if out.waits {
 			return nil
 		}
@@ -82,6 +83,7 @@ func (l *loop) pass(ctx context.Context) (next time.Duration, wake bool) {
 		tx.Delete(out.deletes...)
 		return nil
 	})
+	l.memory = l.memory.after(out, err == nil)
 	switch {
 	case ctx.Err() != nil:
 		return 0, false
@@ -94,7 +96,8 @@ func (l *loop) pass(ctx context.Context) (next time.Duration, wake bool) {
 		l.logger.Warn("plan was not committed, trying again", "err", err)
 		return retryAfter, true
 	}
-	next, wake = l.watches.keep(out.timers)
+	l.watches.keep(out.dirty, out.timers)
+	next, wake = l.watches.next()
 	if left := l.held.left(); out.waits && (!wake || left < next) {
 		next, wake = left, true
 	}
@@ -132,6 +135,11 @@ type outcome struct {
 	tasks   int // that are put
 	// waits is set if there are only reports that can wait for others.
 	waits bool
+	// dirty are the services that were planned, nil for all, and reported those
+	// of whose tasks the agents have said something that is not stored.
+	dirty, reported map[api.ServiceID]bool
+	limited         bool // not all is put
+	voters          map[api.NodeID]bool
 }
 
 // limit leaves out tasks beyond most, because of large specs an entry of the
@@ -153,6 +161,7 @@ func (o *outcome) limit(most int) {
 		o.puts[i] = slices.DeleteFunc(slices.Clone(layer), func(obj api.Object) bool { return isTask(obj) && !kept[obj.Key()] })
 	}
 	o.tasks = len(kept)
+	o.limited = most > 0
 }
 
 func isTask(obj api.Object) bool {
@@ -161,21 +170,34 @@ func isTask(obj api.Object) bool {
 }
 
 // decide is one pass over one snapshot: what the agents reported, what follows
-// for the services, and where new tasks go.
-func (l *loop) decide(v *store.View) outcome {
+// for the services, and where new tasks go. Changes are those since the
+// snapshot of the last pass, if they are known.
+func (l *loop) decide(v *store.View, changes []store.Change, known bool) outcome {
+	l.memory = l.memory.recall(v, changes, known)
 	now := v.Time
 	if t := l.clock(); t.After(now) {
 		now = t
 	}
 	facts := l.dispatch.Facts(v, now)
 	informed := v.With(facts.Puts(), nil)
-	informed = informed.With(l.managers(informed), nil)
+	managers, voters := l.managers(informed)
+	informed = informed.With(managers, nil)
+	said := v.Diff(facts.Puts(), nil)
+	dirty := l.memory.dirty(informed, changes, said, voters)
+	if dirty != nil {
+		l.watches.due(dirty)
+	}
 	plan := orchestrator.Plan(informed, orchestrator.Input{
-		Elapsed: l.watches.elapsed, NewID: api.NewID[api.TaskID], Now: now,
+		Dirty: dirty, Elapsed: l.watches.elapsed, NewID: api.NewID[api.TaskID], Now: now,
 	})
-	placed := scheduler.Place(informed.With(plan.Puts, plan.Deletes))
+	laid := informed.With(plan.Puts, plan.Deletes)
+	overlay := slices.Concat(said, v.Diff(managers, nil), informed.Diff(plan.Puts, plan.Deletes))
+	placed := l.memory.sums.Update(laid, overlay).Place(laid)
 
-	out := outcome{index: v.Index, deletes: plan.Deletes, timers: plan.Timers}
+	out := outcome{index: v.Index, deletes: plan.Deletes, timers: plan.Timers, dirty: dirty, voters: voters, reported: map[api.ServiceID]bool{}}
+	for _, task := range facts.Tasks {
+		out.reported[task.(*api.Task).ServiceID] = true
+	}
 	out.puts = [][]api.Object{facts.Puts(), plan.Puts, placed.Puts}
 	decided := len(plan.Puts)+len(plan.Deletes)+len(placed.Puts) > 0
 	out.waits = !decided && len(facts.Tasks) > 0 && len(facts.Nodes) == 0 && !facts.Urgent
@@ -189,14 +211,15 @@ func (l *loop) decide(v *store.View) outcome {
 // managers are the nodes that take part in raft, told so: a constraint on a
 // node's role asks for what it is, not only for what was wished. They are
 // never stored.
-func (l *loop) managers(v *store.View) []api.Object {
-	var nodes []api.Object
+func (l *loop) managers(v *store.View) (nodes []api.Object, voters map[api.NodeID]bool) {
+	voters = map[api.NodeID]bool{}
 	for _, server := range l.servers() {
+		voters[api.NodeID(server.ID)] = server.Voter
 		if node := v.Node(api.NodeID(server.ID)); node != nil {
 			next := *node
 			next.ManagerStatus = &api.ManagerStatus{Voter: server.Voter}
 			nodes = append(nodes, &next)
 		}
 	}
-	return nodes
+	return nodes, voters
 }

@@ -56,6 +56,9 @@ func (s *Store) Apply(index uint64, entry []byte) (any, error) {
 	s.view.Store(next)
 	if len(changes) > 0 {
 		s.history.add(Event{Index: index, Time: next.Time, Changes: changes})
+	}
+	s.history.reach(index)
+	if len(changes) > 0 {
 		s.wake()
 	}
 	return out, nil

@@ -88,6 +88,7 @@ type history struct {
 	events  []Event
 	changes int
 	from    uint64        // events up to this index are gone
+	reached uint64        // all entries up to this index are dealt with
 	more    chan struct{} // closed when there is more
 
 	fromTime time.Time // the fleet's at from
@@ -113,7 +114,7 @@ func (h *history) add(e Event) {
 func (h *history) restart(index uint64, at time.Time) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	h.events, h.changes, h.from, h.fromTime = nil, 0, index, at
+	h.events, h.changes, h.from, h.reached, h.fromTime = nil, 0, index, index, at
 	h.wake()
 }
 

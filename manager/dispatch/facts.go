@@ -32,7 +32,11 @@ func (s *Server) Facts(v *store.View, fleetTime time.Time) Facts {
 	defer s.watch.mu.Unlock()
 	for id, said := range s.watch.tasks {
 		task := v.Task(id)
-		if task == nil || !supersedes(said, task.Status) {
+		if task == nil {
+			continue // made after this view
+		}
+		if !supersedes(said, task.Status) {
+			delete(s.watch.tasks, id) // it is stored, and need not be looked at again
 			continue
 		}
 		fact, urgent := isFact(v, task, said)

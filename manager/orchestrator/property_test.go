@@ -19,6 +19,7 @@ import (
 // plan, and no service ever has more under way than its update may.
 func watched(t *rapid.T) *world {
 	w := newWorld()
+	w.kept = &kept{fail: func(text string) { t.Fatalf("%s\n%s", text, w.log.String()) }}
 	jobs := jobWatch{}
 	w.check = func(before, after *store.View, r orchestrator.Result) {
 		if again := orchestrator.Plan(before, w.input()); !reflect.DeepEqual(r, again) {

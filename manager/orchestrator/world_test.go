@@ -30,6 +30,8 @@ type world struct {
 	check func(before, after *store.View, r orchestrator.Result)
 	// committed is called after every commit.
 	committed func()
+	// kept, if set, plans only what changed beside every plan of all: see kept_test.go.
+	kept *kept
 }
 
 // local is a task on its board.
@@ -92,6 +94,7 @@ func (w *world) commit(puts, deletes []api.Object) {
 	before := w.v
 	w.v = w.v.With(stamped, deletes)
 	w.v.Index, w.v.Time = w.index, w.now()
+	w.kept.note(before.Diff(stamped, deletes))
 	w.tell(before, stamped, deletes)
 	w.committed()
 }
@@ -120,6 +123,7 @@ func (w *world) plan() int {
 		result := orchestrator.Plan(w.v, w.input())
 		laid := w.v.With(result.Puts, result.Deletes)
 		placed := scheduler.Place(laid)
+		w.kept.compare(w, result, placed)
 		w.check(w.v, laid.With(placed.Puts, nil), result)
 		w.keep(result.Timers)
 		puts := map[string]api.Object{}
@@ -150,7 +154,10 @@ func (w *world) keep(wanted []orchestrator.Timer) {
 }
 
 // newLeader forgets what only a leader's memory has.
-func (w *world) newLeader() { w.watches = map[orchestrator.TimerKey]int{} }
+func (w *world) newLeader() {
+	w.watches = map[orchestrator.TimerKey]int{}
+	w.kept.forget()
+}
 
 // step lets one second pass.
 func (w *world) step() {

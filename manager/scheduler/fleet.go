@@ -1,6 +1,8 @@
 package scheduler
 
 import (
+	"maps"
+
 	"github.com/edgeswarm/edgeswarm/api"
 	"github.com/edgeswarm/edgeswarm/store"
 )
@@ -9,7 +11,7 @@ import (
 type fleet struct {
 	v      *store.View
 	nodes  []*node // in order of ID
-	byID   map[api.NodeID]*node
+	index  map[api.NodeID]int
 	counts map[api.ServiceID][]int // by node index: wanted tasks of a service
 }
 
@@ -20,6 +22,9 @@ type node struct {
 	used  api.Resources
 	ports map[port]int // how many tasks hold it; nil until one does
 	total int          // tasks that hold something here
+	// waiting are tasks that have the node from birth and are yet to be placed.
+	waiting []*api.Task
+	shared  bool // ports are another's, too: see hold
 }
 
 // port is a port of a board.
@@ -28,30 +33,13 @@ type port struct {
 	number   uint16
 }
 
-func newFleet(v *store.View) *fleet {
-	f := &fleet{v: v, byID: make(map[api.NodeID]*node, v.Nodes.Len()), counts: map[api.ServiceID][]int{}}
-	for n := range v.Nodes.All() {
-		n := &node{Node: n, index: len(f.nodes)}
-		f.nodes = append(f.nodes, n)
-		f.byID[n.ID] = n
-	}
-	for t := range v.Tasks.All() {
-		n := f.byID[t.NodeID]
-		if n == nil || t.Over() || t.Status.State.Before(api.TaskAssigned) {
-			continue
-		}
-		n.take(t, f.swapping(t))
-	}
-	return f
-}
-
 // swapping is the task whose place t is taking on one node: only one of them
 // runs at a time, so what both hold is counted once. Nil if there is none.
-func (f *fleet) swapping(t *api.Task) *api.Task {
+func swapping(v *store.View, t *api.Task) *api.Task {
 	if t.Replaces == "" || t.Status.Attempt > 1 || !t.Status.State.Before(api.TaskStarting) {
 		return nil
 	}
-	old := f.v.Task(t.Replaces)
+	old := v.Task(t.Replaces)
 	if old == nil || old.NodeID != t.NodeID || old.Over() || old.DesiredState.Before(api.TaskDraining) {
 		return nil
 	}
@@ -75,11 +63,20 @@ func (n *node) take(t, swapped *api.Task) {
 		if p.PublishedPort == 0 {
 			continue
 		}
-		if n.ports == nil {
-			n.ports = map[port]int{}
-		}
-		n.ports[port{p.Protocol, p.PublishedPort}]++
+		n.hold(port{p.Protocol, p.PublishedPort}, 1)
 	}
+}
+
+// hold counts holders of a port.
+func (n *node) hold(p port, more int) {
+	switch {
+	case n.ports == nil:
+		n.ports = map[port]int{}
+	case n.shared:
+		n.ports = maps.Clone(n.ports)
+	}
+	n.shared = false
+	n.ports[p] += more
 }
 
 // give takes a task off the node that was counted by itself.
@@ -90,7 +87,7 @@ func (n *node) give(t *api.Task) {
 	n.used.MemoryBytes -= need.MemoryBytes
 	for _, p := range t.Ports {
 		if p.PublishedPort != 0 {
-			n.ports[port{p.Protocol, p.PublishedPort}]--
+			n.hold(port{p.Protocol, p.PublishedPort}, -1)
 		}
 	}
 }
@@ -102,7 +99,7 @@ func (f *fleet) countOf(id api.ServiceID) []int {
 	}
 	counts := make([]int, len(f.nodes))
 	for t := range f.v.TasksOf(id) {
-		if n := f.byID[t.NodeID]; n != nil && t.Live() && !t.Status.State.Before(api.TaskAssigned) {
+		if n := f.node(t.NodeID); n != nil && t.Live() && !t.Status.State.Before(api.TaskAssigned) {
 			counts[n.index]++
 		}
 	}

@@ -59,7 +59,7 @@ func (g *group) blame() {
 	failures := map[int]int{}
 	since := g.placer.v.Time.Add(-faultyWithin)
 	for t := range g.placer.v.TasksOf(g.head.ServiceID) {
-		n := g.placer.fleet.byID[t.NodeID]
+		n := g.placer.fleet.node(t.NodeID)
 		if n == nil || !failed(t) || t.SpecVersion != g.head.SpecVersion || t.Status.Timestamp.Before(since) {
 			continue
 		}
@@ -100,7 +100,7 @@ func (g *group) prefer(t *api.Task) {
 func (g *group) slotFaults(t *api.Task) map[int]int {
 	faults := map[int]int{}
 	for other := range g.placer.v.TasksOf(t.ServiceID) {
-		if n := g.placer.fleet.byID[other.NodeID]; n != nil && failed(other) && other.Slot == t.Slot && other.SpecVersion == t.SpecVersion {
+		if n := g.placer.fleet.node(other.NodeID); n != nil && failed(other) && other.Slot == t.Slot && other.SpecVersion == t.SpecVersion {
 			faults[n.index]++
 		}
 	}

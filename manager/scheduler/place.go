@@ -14,13 +14,18 @@ type Result struct{ Puts []api.Object }
 // Place gives every wanted task that is not assigned yet a node and its host
 // ports, or a reason why it has none. A task that has its node from birth (of
 // a global service) is checked against that node alone. A task whose reason is
-// the one it has already is left as it is.
-func Place(v *store.View) Result {
-	waiting := unassigned(v)
+// the one it has already is left as it is, and so is one whose node is no member
+// any more: it is about to be dropped.
+func Place(v *store.View) Result { return Sum(v).Place(v) }
+
+// Place is the function of that name, for a view whose sums s are.
+func (s *Sums) Place(v *store.View) Result {
+	waiting := s.waiting(v)
 	if len(waiting) == 0 {
 		return Result{}
 	}
-	p := &placer{v: v, fleet: newFleet(v)}
+	inOrder(waiting)
+	p := &placer{v: v, fleet: s.fleet(v)}
 	// Those with a home come first, so that nobody takes what they return to.
 	rest := slices.DeleteFunc(waiting, p.home)
 	var g *group
@@ -35,19 +40,12 @@ func Place(v *store.View) Result {
 	return Result{Puts: p.puts}
 }
 
-// unassigned lists the tasks to place: by service, version and slot.
-func unassigned(v *store.View) []*api.Task {
-	var list []*api.Task
-	for t := range v.Tasks.All() {
-		if t.Status.State.Before(api.TaskAssigned) && t.DesiredState.Before(api.TaskDraining) {
-			list = append(list, t)
-		}
-	}
+// inOrder sorts tasks to place by service, version and slot.
+func inOrder(list []*api.Task) {
 	slices.SortFunc(list, func(a, b *api.Task) int {
 		return cmp.Or(cmp.Compare(a.ServiceID, b.ServiceID), cmp.Compare(a.SpecVersion, b.SpecVersion),
 			cmp.Compare(a.Slot, b.Slot), cmp.Compare(a.ID, b.ID))
 	})
-	return list
 }
 
 // placer is one call of Place under way.
@@ -65,20 +63,20 @@ type placer struct {
 // is moved to, or that of the task it swaps places with. It reports whether the task is dealt with.
 func (p *placer) home(t *api.Task) bool {
 	swapped := p.swapped(t)
-	if n := p.fleet.byID[t.Preferred]; n != nil && t.NodeID == "" && p.fits(n, t, swapped).ok() {
+	if n := p.fleet.node(t.Preferred); n != nil && t.NodeID == "" && p.fits(n, t, swapped).ok() {
 		p.assign(n, t, swapped)
 		return true
 	}
 	switch {
 	case t.NodeID != "":
-		if n := p.fleet.byID[t.NodeID]; n != nil && p.fits(n, t, swapped).ok() {
+		if n := p.fleet.node(t.NodeID); p.fits(n, t, swapped).ok() {
 			p.assign(n, t, swapped)
 		} else {
 			p.unplaced = append(p.unplaced, t)
 		}
 		return true
 	case swapped != nil:
-		n := p.fleet.byID[swapped.NodeID]
+		n := p.fleet.node(swapped.NodeID)
 		if n == nil || !p.fits(n, t, swapped).ok() {
 			return false
 		}
@@ -179,10 +177,7 @@ func (p *placer) explain() {
 
 // atHome is why a task can't be on the node it belongs to.
 func (p *placer) atHome(t *api.Task) string {
-	n := p.fleet.byID[t.NodeID]
-	if n == nil {
-		return "its node is not a member any more"
-	}
+	n := p.fleet.node(t.NodeID)
 	return p.fits(n, t, p.swapped(t)).of(n.Name())
 }
 

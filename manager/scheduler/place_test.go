@@ -147,7 +147,7 @@ func holds(t *rapid.T, before, after *store.View, n *api.Node) {
 
 // nothingLeftOut checks that a task waits only if no node could take it.
 func nothingLeftOut(t *rapid.T, v *store.View) {
-	p := &placer{v: v, fleet: newFleet(v)}
+	p := &placer{v: v, fleet: Sum(v).fleet(v)}
 	for task := range v.Tasks.All() {
 		if task.Status.State != api.TaskPending {
 			continue

@@ -62,7 +62,7 @@ type share struct{ tasks int }
 
 func newBalancer(v *store.View, id api.ServiceID) *balancer {
 	b := &balancer{
-		placer: &placer{v: v, fleet: newFleet(v)}, movable: map[int][]*api.Task{}, able: map[int]bool{},
+		placer: &placer{v: v, fleet: Sum(v).fleet(v)}, movable: map[int][]*api.Task{}, able: map[int]bool{},
 	}
 	service := v.Service(id)
 	if service == nil {
@@ -77,7 +77,7 @@ func newBalancer(v *store.View, id api.ServiceID) *balancer {
 	b.leave()
 	replaced := replaced(v, id)
 	for t := range v.TasksOf(id) {
-		n := b.fleet.byID[t.NodeID]
+		n := b.fleet.node(t.NodeID)
 		if n != nil && t.Live() && t.Status.State == api.TaskRunning && t.Slot > 0 && !replaced[t.ID] && !bound(t) {
 			b.movable[n.index] = append(b.movable[n.index], t)
 		}
@@ -120,7 +120,7 @@ func (b *balancer) leave() {
 		if old == nil || old.Over() || old.NodeID == t.NodeID || old.Status.State.Before(api.TaskAssigned) {
 			continue
 		}
-		if n := b.fleet.byID[old.NodeID]; n != nil {
+		if n := b.fleet.node(old.NodeID); n != nil {
 			n.total--
 			if counts := b.fleet.counts[old.ServiceID]; counts != nil && old.Live() {
 				counts[n.index]--
