@@ -108,8 +108,11 @@ func (f *fleet) bearsGarbage() {
 // edgedRefuses starts edged with what it can't work with: it ends at once with
 // one line.
 func (f *fleet) edgedRefuses() {
-	newer := f.t.TempDir()
-	f.do(os.WriteFile(filepath.Join(newer, "VERSION"), []byte("999\n"), 0o600))
+	versions := map[string]string{"999\n": "", "1.5\n": "", "\x00\x00": "", "": ""} // what VERSION says, and where
+	for text := range versions {
+		versions[text] = f.t.TempDir()
+		f.do(os.WriteFile(filepath.Join(versions[text], "VERSION"), []byte(text), 0o600))
+	}
 	good := identity.GenerateFleetKey().Reveal()
 	for _, bad := range []struct {
 		say  string
@@ -119,7 +122,10 @@ func (f *fleet) edgedRefuses() {
 		{"fleet-key", []string{"--fleet-key", good[:len(good)-4]}},
 		{"fleet-key", []string{"--fleet-key", "EDGEKEY-1-" + strings.Repeat("A", len(good)-len("EDGEKEY-1-"))}},
 		{"join-token", []string{"--join-token", "EDGETKN-1-AAAA-BBBB", "--join-addr", "10.77.0.1"}},
-		{"newer edged", []string{"--state-dir", newer}},
+		{"newer edged", []string{"--state-dir", versions["999\n"]}},
+		{"no version", []string{"--state-dir", versions["1.5\n"]}},
+		{"no version", []string{"--state-dir", versions["\x00\x00"]}},
+		{"no version", []string{"--state-dir", versions[""]}},
 		{"another edged", []string{"--state-dir", filepath.Join(f.board(1).StateDir(), "edged")}},
 		{"--colour", []string{"--colour", "red"}},
 	} {
@@ -137,8 +143,13 @@ func (f *fleet) edgedRefuses() {
 			f.t.Errorf("edged %s: %v, want one line that speaks of %q: %q", strings.Join(bad.args, " "), err, bad.say, out)
 		}
 	}
-	if raw, err := os.ReadFile(filepath.Join(newer, "VERSION")); err != nil || string(raw) != "999\n" {
-		f.t.Errorf("a newer state directory was touched: %q %v", raw, err)
+	for text, dir := range versions {
+		if raw, err := os.ReadFile(filepath.Join(dir, "VERSION")); err != nil || string(raw) != text {
+			f.t.Errorf("VERSION said %q and says %q: %v", text, raw, err)
+		}
+		if files, err := os.ReadDir(dir); err != nil || len(files) > 2 { // VERSION and the lock
+			f.t.Errorf("a state directory of version %q was touched: %v %v", text, files, err)
+		}
 	}
 }
 
