@@ -2,12 +2,10 @@ package node
 
 import (
 	"context"
-	"errors"
 	"net/netip"
 	"sync"
 	"time"
 
-	"github.com/edgeswarm/edgeswarm/admission"
 	"github.com/edgeswarm/edgeswarm/api"
 	"github.com/edgeswarm/edgeswarm/identity"
 )
@@ -162,10 +160,7 @@ func (m *membership) askForCertificate(ctx context.Context) {
 		}
 		if err != nil {
 			m.logger.Debug("no word from a manager's door", "addrs", addrs, "err", err)
-			// Only a manager of the last set that a leader gave has a say: a board
-			// that was removed, or stolen, still proves that it once belonged.
-			var said *admission.Disowned
-			if errors.As(err, &said) && m.trust.Governs(said.By) {
+			if m.trust.Disowns(err) {
 				m.disowned()
 				return
 			}

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"sync"
 
+	"github.com/edgeswarm/edgeswarm/admission"
 	"github.com/edgeswarm/edgeswarm/api"
 	"github.com/edgeswarm/edgeswarm/transport"
 )
@@ -66,9 +67,14 @@ func (t *trust) Knows(id api.NodeID) (is, heardOf bool) {
 	return rank >= member, rank != stranger
 }
 
-// Governs tells whether a node is known to take part in the log, by the word
-// of a leader or by the log itself.
-func (t *trust) Governs(id api.NodeID) bool { return t.rank(id) == governor }
+// Disowns tells whether what was said at a door is the fleet's word that this
+// board is no member of it any more. Only one has a say that is known to take
+// part in the log, by the word of a leader or by the log itself: a board that
+// was removed, or stolen, still proves that it once belonged.
+func (t *trust) Disowns(err error) bool {
+	var said *admission.Disowned
+	return errors.As(err, &said) && t.rank(said.By) == governor
+}
 
 func (t *trust) rank(id api.NodeID) rank {
 	t.mu.Lock()
