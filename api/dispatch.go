@@ -122,6 +122,8 @@ type (
 		FoldedInto FleetID  `json:",omitempty"`
 		Role       NodeRole // what the operator wants of this node
 		Voter      bool     // whether this node is meant to take part in raft
+		// CertExpiry is how long the certificates last that the fleet gives now.
+		CertExpiry time.Duration `json:",omitempty"`
 	}
 
 	// RenewRequest asks for a new certificate.

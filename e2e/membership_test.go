@@ -28,7 +28,7 @@ func TestWaysInAndOut(t *testing.T) {
 	}
 	f.must(1, "init", "--name", "shed")
 	f.until("the founder leads", patient, func() error { return f.voters(1, 1) })
-	f.must(1, "update", "--cert-expiry", "1m") // of all that are issued from now on
+	f.must(1, "update", "--cert-expiry", "1m") // of those, too, that were to last longer
 
 	f.joins()
 	f.load(1, "1")
@@ -99,7 +99,7 @@ func (f *fleet) leaves() {
 	f.refused(3, "edgectl join", "service", "ls")
 	f.again(3, 1)
 
-	// The founder, whose certificate is from before it lived a minute, and which leads.
+	// The founder, which leads.
 	f.must(1, "leave", "--force")
 	f.isEmpty(1)
 	f.again(1, 2)

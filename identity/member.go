@@ -91,28 +91,33 @@ func (k *Keeper) VerifyExpired(chain [][]byte) (api.NodeID, api.FleetID, error) 
 	return node, fleet, nil
 }
 
-// Validity is when the fleet's certificate ends, and when it is time to ask
-// for another: after two thirds of its life. Both are zero before membership.
-func (k *Keeper) Validity() (renewAt, expires time.Time) {
+// RenewAt is when it is time to ask for a new certificate: after two thirds of
+// the present one's life. Zero before membership.
+func (k *Keeper) RenewAt() time.Time { return k.RenewWithin(0) }
+
+// RenewWithin is the same in a fleet whose certificates now last for life: one
+// that was made to last longer is due after two thirds of that. 0 is not known.
+func (k *Keeper) RenewWithin(life time.Duration) time.Time {
 	k.mu.RLock()
 	defer k.mu.RUnlock()
 	if k.root == nil {
-		return time.Time{}, time.Time{}
+		return time.Time{}
 	}
 	from, until := k.cert.Leaf.NotBefore.Add(Backdate), k.cert.Leaf.NotAfter
-	return from.Add(until.Sub(from) / 3 * 2), until
-}
-
-// RenewAt is when it is time to ask for a new certificate; zero before membership.
-func (k *Keeper) RenewAt() time.Time {
-	at, _ := k.Validity()
-	return at
+	if own := until.Sub(from); life <= 0 || life > own {
+		life = own
+	}
+	return from.Add(life / 3 * 2)
 }
 
 // Expires is when the present certificate ends; zero before membership.
 func (k *Keeper) Expires() time.Time {
-	_, at := k.Validity()
-	return at
+	k.mu.RLock()
+	defer k.mu.RUnlock()
+	if k.root == nil {
+		return time.Time{}
+	}
+	return k.cert.Leaf.NotAfter
 }
 
 // CSR is a request, PKCS #10 in DER, for a certificate for this board's key

@@ -101,7 +101,7 @@ func (m *membership) inquire(ctx context.Context) error {
 			timer.Stop()
 			return nil
 		}
-		if m.agent.Standing().Connected && !m.board.expired() {
+		if m.agent.Standing().Connected { // then its leader renews certificates, too
 			wait = inquireFirst
 			continue
 		}

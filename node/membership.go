@@ -48,6 +48,7 @@ type membership struct {
 	end     chan error    // 1 slot: why the membership ends
 	ended   chan struct{} // closed once it has
 	gone    chan struct{} // closed once the board has forgotten it too
+	expiry  chan struct{} // 1 slot: the fleet wants certificates of another life
 
 	mu    sync.Mutex
 	info  api.FleetInfo
@@ -60,7 +61,7 @@ type membership struct {
 func newMembership(b *Board, known []api.Peer) (m *membership, err error) {
 	m = &membership{
 		board: b, self: b.keeper.Node(), fleet: b.keeper.Fleet(), logger: b.cfg.Logger,
-		compass: newCompass(), doubts: newDoubts(), end: make(chan error, 1), ended: make(chan struct{}), gone: make(chan struct{}),
+		compass: newCompass(), doubts: newDoubts(), end: make(chan error, 1), ended: make(chan struct{}), gone: make(chan struct{}), expiry: make(chan struct{}, 1),
 		peers: map[api.NodeID]api.Peer{}, conns: map[api.NodeID]*grpc.ClientConn{},
 	}
 	if m.listener, err = b.endpoint.Listen(transport.RPC); err != nil {

@@ -11,8 +11,15 @@ import (
 // onSet takes in what the assignment set says of the fleet and its members.
 func (m *membership) onSet(info api.FleetInfo, peers []api.Peer) {
 	m.mu.Lock()
+	before := m.info.CertExpiry
 	m.info = info
 	m.mu.Unlock()
+	if info.CertExpiry != before {
+		select {
+		case m.expiry <- struct{}{}:
+		default:
+		}
+	}
 	m.meet(peers)
 	m.trust.Members(peers)
 	m.board.endpoint.Recheck()

@@ -11,18 +11,31 @@ import (
 // shrinks with what is left of the certificate's life.
 const renewRetry = 10 * time.Second
 
-// renewLook is how often a node looks whether its certificate is due.
-const renewLook = time.Minute
+const (
+	// renewLook is how often a node looks whether its certificate is due.
+	renewLook = time.Minute
+	// renewLag is the longest pause before a certificate is renewed that was due
+	// again as soon as it was made.
+	renewLag = time.Hour
+)
+
+// renewAt is when this node's certificate is due: sooner than it was to be, if
+// the fleet has come to want shorter ones.
+func (m *membership) renewAt() time.Time {
+	return m.board.keeper.RenewWithin(m.fleetInfo().CertExpiry)
+}
 
 // renew keeps this node's certificate fresh until ctx ends.
 func (m *membership) renew(ctx context.Context) error {
+	lag := renewLook
 	for {
-		due := m.board.keeper.RenewAt().Sub(m.board.clock.Now())
+		due := m.renewAt().Sub(m.board.clock.Now())
 		if due > 0 {
 			timer := time.NewTimer(min(due, renewLook)) // this board's clock may be set meanwhile
 			select {
 			case <-timer.C:
 			case <-m.board.clock.Jumped(): // what was due in years may be now
+			case <-m.expiry:
 			case <-ctx.Done():
 			}
 			timer.Stop()
@@ -41,7 +54,13 @@ func (m *membership) renew(ctx context.Context) error {
 		}
 		// A leader whose clock lags gives a certificate that is due again by this
 		// board's: that must not become a loop that wears the card.
-		if !sleep(ctx, time.Second) || m.board.keeper.RenewAt().Before(m.board.clock.Now()) && !sleep(ctx, renewLook) {
+		pause := time.Second
+		if m.renewAt().Before(m.board.clock.Now()) {
+			pause, lag = lag, min(2*lag, renewLag)
+		} else {
+			lag = renewLook
+		}
+		if !sleep(ctx, pause) {
 			return nil
 		}
 	}

@@ -34,7 +34,7 @@ func newUpdate(c *cli) *cobra.Command {
 	}
 	fs := cmd.Flags()
 	fs.DurationVar(&f.certExpiry, "cert-expiry", 0, "how long nodes' certificates last, at least 1m; they renew themselves after two thirds of it (default 2160h0m0s)")
-	fs.DurationVar(&f.heartbeat, "dispatcher-heartbeat", 0, "how often nodes report in, 200ms to 1m (default 1s)")
+	fs.DurationVar(&f.heartbeat, "dispatcher-heartbeat", 0, "how often nodes report in, 200ms to 1m (default 1.5s)")
 	fs.Int64Var(&f.history, "task-history-limit", 0, "how many ended tasks are kept for each slot (default 5)")
 	fs.IntVar(&f.managers, "managers", 0, "number of managers: 1, 3 or 5; 0 lets the fleet choose (default 0)")
 	return cmd

@@ -65,6 +65,72 @@ func TestCertificatesThatRunOut(t *testing.T) {
 	}
 }
 
+// When the fleet comes to want certificates of a shorter life, those of a longer
+// one are renewed as if they had been made so; when it wants longer ones, at
+// their time.
+func TestCertExpiryIsShortened(t *testing.T) {
+	formed(t, 4, 56, func(t *testing.T, f *clustertest.Fleet) {
+		lasts := func(from, to time.Duration) func() error {
+			return func() error {
+				for _, b := range f.Boards {
+					if left := time.Until(b.Status().CertExpires); left < from || left > to {
+						return fmt.Errorf("the certificate of %s lasts for another %v", b.Name, left)
+					}
+				}
+				return nil
+			}
+		}
+		const day = 24 * time.Hour
+		f.Within(time.Second, "as by default", lasts(89*day, 90*day))
+		shortLived(t, f.Boards[0], 3*time.Minute)
+		f.Within(2*time.Minute, "short-lived", lasts(0, 3*time.Minute)) // two thirds of that after they were made
+		f.Pass(10 * time.Minute)
+		f.Within(time.Second, "renewed", lasts(0, 3*time.Minute))
+
+		shortLived(t, f.Boards[0], 30*day)
+		f.Pass(time.Second)
+		f.Within(time.Second, "as they were", lasts(0, 3*time.Minute))
+		f.Within(3*time.Minute, "renewed", lasts(29*day, 30*day))
+
+		shortLived(t, f.Boards[0], 29*day) // due in 19 days
+		f.Pass(10 * time.Second)
+		for _, b := range f.Boards {
+			if left := time.Until(b.Status().CertExpires); left < 29*day {
+				t.Errorf("the certificate of %s was renewed, long before it was due: %v", b.Name, left)
+			}
+		}
+		before := f.Files()
+		f.Pass(time.Hour)
+		if f.Files() != before {
+			t.Error("an idle fleet writes")
+		}
+	})
+}
+
+// A board whose clock is ahead of its leader's is given certificates that are
+// due again as soon as it has them. That does not become a loop that wears its
+// card.
+func TestALeaderWhoseClockLags(t *testing.T) {
+	inBubble(t, 2, 55, func(t *testing.T, f *clustertest.Fleet) {
+		leader, ahead := f.Boards[0], f.Boards[1]
+		leader.Start()
+		f.Within(20*time.Second, "formed", f.Formed(1))
+		shortLived(t, leader, 2*time.Hour)
+		ahead.SetWall(time.Now().Add(24 * time.Hour))
+		ahead.Start()
+		f.AwaitFormed(30 * time.Second)
+		expiries := map[time.Time]bool{}
+		for range 8 * 60 {
+			f.Pass(time.Minute)
+			expiries[ahead.Status().CertExpires] = true
+		}
+		if n := len(expiries); n < 8 || n > 16 { // enough, or the others would not let it in
+			t.Errorf("%d certificates in eight hours", n)
+		}
+		f.AwaitFormed(time.Second)
+	})
+}
+
 // A fleet without multicast finds itself again by the addresses it remembers,
 // and one whose boards were all given other addresses by multicast.
 func TestAddressesChange(t *testing.T) {

@@ -2,6 +2,7 @@ package dispatch
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/x509"
 	"fmt"
@@ -49,11 +50,12 @@ func (s *Server) sign(op string, v *store.View, node api.NodeID, csr []byte) (ap
 	if err != nil {
 		return api.Credentials{}, fmt.Errorf("%s: %w", op, err)
 	}
-	validity := c.Spec.NodeCertExpiry
-	if validity == 0 {
-		validity = defaultCertExpiry
-	}
-	return ca.Sign(csr, node, later(s.cfg.Clock(), v.Time), validity)
+	return ca.Sign(csr, node, later(s.cfg.Clock(), v.Time), certExpiry(c))
+}
+
+// certExpiry is how long certificates last that are made now.
+func certExpiry(c *api.Cluster) time.Duration {
+	return cmp.Or(c.Spec.NodeCertExpiry, defaultCertExpiry)
 }
 
 // provenKey is the public key of a request, which must be the one that the

@@ -43,7 +43,7 @@ func peerOf(node *api.Node, servers map[api.NodeID]bool) *api.Peer {
 func fleetInfo(c *api.Cluster, node *api.Node, voter bool) api.FleetInfo {
 	return api.FleetInfo{
 		ID: c.ID, Name: c.Spec.Name, RootCAPEM: c.RootCA.CertPEM, FoundedAt: c.FoundedAt,
-		Touched: c.Touched, FoldedInto: c.FoldedInto, Role: node.Spec.Role, Voter: voter,
+		Touched: c.Touched, FoldedInto: c.FoldedInto, Role: node.Spec.Role, Voter: voter, CertExpiry: certExpiry(c),
 	}
 }
 
