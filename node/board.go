@@ -37,6 +37,7 @@ type Board struct {
 	member     atomic.Pointer[membership]
 	seeking    atomic.Pointer[admission.Seeker]
 	waits      atomic.Pointer[waiting]        // what it says of itself without a fleet
+	left       atomic.Pointer[string]         // what keeps it from ending its former fleet's tasks
 	advertised atomic.Pointer[string]         // host[:port]; "" is every address
 	resolved   atomic.Pointer[netip.AddrPort] // what that was last
 }
@@ -190,8 +191,8 @@ func (b *Board) quit(ctx context.Context, m *membership, reason error) error {
 	default:
 		return reason
 	}
-	if err := b.sweep(ctx); err != nil {
-		b.cfg.Logger.Warn("some of the fleet's tasks are left on this board", "err", err)
+	if err := b.sweep(ctx); err != nil { // enter tries again
+		b.cfg.Logger.Debug("some of the fleet's tasks are left on this board", "err", err)
 	}
 	return errors.Join(b.keeper.Forget(), b.dir.forget(raftRoom, foundingFile, agentRoom))
 }

@@ -44,11 +44,12 @@ func (s boardServer) fellow(ctx context.Context, op string) (*membership, error)
 	return m, nil
 }
 
-// WhoLeads implements api.BoardServer.
-func (s boardServer) WhoLeads(context.Context, *api.Empty) (*api.LeaderHint, error) {
-	m := s.b.member.Load()
-	if m == nil {
-		return nil, errNoFleet("find leader")
+// WhoLeads implements api.BoardServer. One that was admitted a moment ago, and
+// that this board has not heard of, is told by the leader itself.
+func (s boardServer) WhoLeads(ctx context.Context, _ *api.Empty) (*api.LeaderHint, error) {
+	m, err := s.fellow(ctx, "find leader")
+	if err != nil {
+		return nil, err
 	}
 	leader, _ := m.compass.Leader()
 	return &api.LeaderHint{Leader: leader, Self: m.seat.term.Load() != nil}, nil

@@ -31,6 +31,8 @@ func (b *Board) enter(ctx context.Context) ([]api.Peer, error) {
 		return nil, err
 	}
 	b.announce()
+	stop := b.sweepLater(ctx)
+	defer stop()
 	for {
 		seeking, stop := context.WithCancel(ctx)
 		results := make(chan sought, 1)
@@ -56,6 +58,46 @@ func (b *Board) enter(ctx context.Context) ([]api.Peer, error) {
 		if peers, entered := b.carryOut(ctx, *ask); entered {
 			return peers, nil
 		}
+	}
+}
+
+const (
+	// sweepFirst is how soon what a former fleet left on this board is looked
+	// for again; the pauses grow to sweepLast.
+	sweepFirst = time.Second
+	sweepLast  = 30 * time.Second
+)
+
+// sweepLater ends what is left of a fleet that this board no longer belongs to,
+// as soon as the container runtime lets it: it may have been away when the
+// membership ended, or edged been stopped in the middle. The function ends
+// that, and waits: what runs in the next fleet is another matter.
+func (b *Board) sweepLater(ctx context.Context) (stop func()) {
+	if !b.memory.Read().Veteran {
+		return func() {} // there never was one
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		for pause := sweepFirst; ; pause = min(2*pause, sweepLast) {
+			err := b.sweep(ctx)
+			if err == nil {
+				break
+			}
+			text := fmt.Sprintf("tasks of the fleet that it belonged to may still run on it: %v; it tries again to end them", err)
+			if b.left.Swap(&text) == nil {
+				b.cfg.Logger.Warn("some of the fleet's tasks are left on this board", "err", err)
+			}
+			if !sleep(ctx, pause) {
+				break
+			}
+		}
+		b.left.Store(nil)
+	}()
+	return func() {
+		cancel()
+		<-done
 	}
 }
 
@@ -137,6 +179,9 @@ func (b *Board) joinRepeatedly(ctx context.Context, client *admission.Client) so
 func (b *Board) fillSeeking(s *api.BoardStatus) {
 	if w := b.waits.Load(); w != nil {
 		s.Membership, s.Message = w.state, w.message
+	}
+	if left := b.left.Load(); left != nil {
+		s.Message += "; " + *left
 	}
 	key, _, err := b.credentials()
 	if err != nil || key.IsZero() {

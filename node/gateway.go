@@ -28,7 +28,7 @@ func (m *membership) routeControl(ctx context.Context, _ string) (api.Target, er
 		return api.Target{Ctx: ctx, Done: func() {}, Local: term.Control()}, nil
 	}
 	if md, _ := metadata.FromIncomingContext(ctx); len(md.Get(forwardedKey)) > 0 {
-		return api.Target{}, m.notLeader()
+		return api.Target{}, m.notLeader(ctx)
 	}
 	leader, err := m.findLeader(ctx)
 	if err != nil {
@@ -51,8 +51,8 @@ func (m *membership) routeControl(ctx context.Context, _ string) (api.Target, er
 const forwardPatience = 500 * time.Millisecond
 
 // mayCall refuses whoever is no member. The leader knows them all; another
-// node may not have heard of one that was admitted a moment ago, and all that
-// it gets to hear is who leads.
+// node may not have heard of one that was admitted a moment ago, and sends it
+// on without a word to whom.
 func (m *membership) mayCall(ctx context.Context) error {
 	peer, remote := rpc.PeerOf(ctx)
 	if !remote || peer.ID == m.self {
@@ -63,7 +63,7 @@ func (m *membership) mayCall(ctx context.Context) error {
 	case member:
 		return nil
 	case !heardOf && m.seat.term.Load() == nil:
-		return m.notLeader()
+		return m.notLeader(ctx)
 	default:
 		return api.Errorf(api.Denied, "", "node %s is no member of this fleet", peer.ID)
 	}
@@ -75,12 +75,19 @@ func (m *membership) routeDispatch(ctx context.Context, _ string) (api.Target, e
 	if term := m.seat.term.Load(); term != nil {
 		return api.Target{Ctx: ctx, Done: func() {}, Local: term.Dispatch()}, nil
 	}
-	return api.Target{}, m.notLeader()
+	return api.Target{}, m.notLeader(ctx)
 }
 
-func (m *membership) notLeader() error {
+// notLeader sends a caller on; who is not known to be a member does not hear
+// where to.
+func (m *membership) notLeader(ctx context.Context) error {
 	leader, _ := m.compass.Leader()
 	err := api.Errorf(api.NotLeader, "", "another node leads")
+	if peer, remote := rpc.PeerOf(ctx); remote && peer.ID != m.self {
+		if member, _ := m.trust.Knows(peer.ID); !member {
+			return err
+		}
+	}
 	if leader == "" {
 		err = api.Errorf(api.NotLeader, "", "no leader is known now")
 	}

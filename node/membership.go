@@ -167,8 +167,10 @@ func (b *Board) leaveFleet(ctx context.Context, req *api.LeaveRequest) error {
 	if m == nil {
 		return errNoFleet("leave")
 	}
-	if m.seat.present.Load() != nil && !req.Force {
-		return api.Errorf(api.Conflict, "leave", "this board is a manager of its fleet: demote it first with `edgectl node demote self`, or use --force")
+	if !req.Force {
+		if err := m.awaitDemotion(ctx); err != nil {
+			return err
+		}
 	}
 	m.leaving.Store(true)
 	if err := m.depart(ctx, req.Force); err != nil && !req.Force {
@@ -182,6 +184,50 @@ func (b *Board) leaveFleet(ctx context.Context, req *api.LeaveRequest) error {
 	case <-ctx.Done():
 		return ctx.Err()
 	}
+}
+
+// demotionTimeout is how long leaving waits for a demotion to take effect:
+// somebody else has to be made a manager first, and may have to catch up.
+const demotionTimeout = 20 * time.Second
+
+// awaitDemotion waits until a board that has just been demoted has given up its
+// seat. It refuses for a board that is to be a manager.
+func (m *membership) awaitDemotion(ctx context.Context) error {
+	if m.seat.present.Load() == nil {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, demotionTimeout)
+	defer cancel()
+	for demoted := false; m.seat.present.Load() != nil; {
+		if !demoted {
+			role, err := m.ownRole(ctx)
+			if err == nil && role != api.RoleWorker {
+				return api.Errorf(api.Conflict, "leave", "this board is a manager of its fleet: demote it first with `edgectl node demote self`, or use --force")
+			}
+			demoted = err == nil
+		}
+		select {
+		case <-time.After(leaderPause):
+		case <-m.ended:
+			return nil
+		case <-ctx.Done():
+			return api.Errorf(api.Unavailable, "leave", "this board is still among the managers after %v, because too few of the others answer or none can take its place: see `edgectl status`, and ask again; or use --force", demotionTimeout)
+		}
+	}
+	return nil
+}
+
+// ownRole is what the operator wants this board to be, by the leader's word.
+func (m *membership) ownRole(ctx context.Context) (api.NodeRole, error) {
+	control, err := m.control(ctx)
+	if err != nil {
+		return "", err
+	}
+	resp, err := control.GetNode(ctx, &api.GetNodeRequest{Node: string(m.self)})
+	if err != nil {
+		return "", err
+	}
+	return resp.Node.Spec.Role, nil
 }
 
 // departTimeout bounds the goodbye.

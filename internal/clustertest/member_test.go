@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"testing"
 	"time"
 
@@ -189,6 +190,96 @@ func TestLeaveAndJoinAgain(t *testing.T) {
 	})
 }
 
+// A manager that has been demoted may leave at once: what it takes until its
+// seat in the log is empty is waited for.
+func TestLeaveRightAfterDemotion(t *testing.T) {
+	for _, leads := range []bool{true, false} {
+		t.Run(fmt.Sprint(leads), func(t *testing.T) {
+			formed(t, 4, 46, func(t *testing.T, f *clustertest.Fleet) {
+				leaver := f.Leader()
+				if !leads {
+					leaver = f.Others(append(workers(f), leaver)...)[0]
+				}
+				setRole(t, leaver, leaver, api.RoleWorker)
+				began := time.Now()
+				if _, err := leaver.Board().Leave(t.Context(), &api.LeaveRequest{}); err != nil {
+					t.Fatalf("after %v: %v", time.Since(began), err)
+				}
+				others := f.Others(leaver)
+				f.Within(time.Minute, "three", all(f.Formed(3, others...), func() error {
+					nodes, err := others[0].Control().ListNodes(soon(t), &api.ListNodesRequest{})
+					if err != nil || len(nodes.Nodes) != 3 {
+						return fmt.Errorf("not three nodes: %w", err)
+					}
+					return nil
+				}))
+			})
+		})
+	}
+}
+
+// A demotion that can't take effect is not waited for longer than a person would.
+func TestLeaveIsNotWaitedForForEver(t *testing.T) {
+	formed(t, 3, 47, func(t *testing.T, f *clustertest.Fleet) {
+		leaver := f.Others(f.Leader())[0]
+		setRole(t, leaver, leaver, api.RoleWorker)
+		for _, b := range f.Others(leaver) {
+			b.Cut()
+		}
+		began := time.Now()
+		_, err := leaver.Board().Leave(t.Context(), &api.LeaveRequest{})
+		if took := time.Since(began); err == nil || took > time.Minute || !strings.Contains(err.Error(), "--force") {
+			t.Errorf("after %v: %v", took, err)
+		}
+		if s := leaver.Status(); s.Membership != api.MembershipMember {
+			t.Errorf("it is %s", s.Membership)
+		}
+	})
+}
+
+// A board whose container runtime is away when it is removed can't end what
+// runs; it does as soon as it can, also if edged was restarted meanwhile.
+func TestARemovedBoardSweepsLater(t *testing.T) {
+	for _, restarted := range []bool{false, true} {
+		t.Run(fmt.Sprintf("restarted %v", restarted), func(t *testing.T) {
+			formed(t, 4, 48, func(t *testing.T, f *clustertest.Fleet) {
+				create(t, f.Boards[0], "web", 8)
+				f.Within(20*time.Second, "running", f.Converged(f.Boards[0], "web", 8))
+				gone := workers(f)[0]
+				other := f.Others(gone)[0]
+				gone.Containers.SetDown(true)
+				_, err := other.Control().RemoveNode(soon(t), &api.RemoveNodeRequest{RequestID: api.NewID[api.RequestID](), Node: string(gone.ID()), Force: true})
+				if err != nil {
+					t.Fatal(err)
+				}
+				removed := func() error {
+					if s := gone.Status(); s.Membership != api.MembershipRemoved || !strings.Contains(s.Message, "does not answer") {
+						return fmt.Errorf("it is %s: %s", s.Membership, s.Message)
+					}
+					return nil
+				}
+				f.Within(90*time.Second, "out, and saying what is left", removed)
+				if restarted {
+					gone.Stop()
+					gone.Start()
+					f.Within(10*time.Second, "out, and saying what is left", removed)
+				}
+				f.Pass(10 * time.Minute)
+				if n := len(gone.Containers.Containers()); n == 0 {
+					t.Fatal("there is nothing to sweep")
+				}
+				gone.Containers.SetDown(false)
+				f.Within(time.Minute, "swept", func() error {
+					if n, s := len(gone.Containers.Containers()), gone.Status(); n > 0 || strings.Contains(s.Message, "does not answer") {
+						return fmt.Errorf("%d tasks are left: %s", n, s.Message)
+					}
+					return nil
+				})
+			})
+		})
+	}
+}
+
 // The fleet's one manager of two boards can't leave the other alone, but a
 // manager of three can be made to.
 func TestAManagerLeavesByForce(t *testing.T) {
@@ -262,7 +353,7 @@ func TestARemovedBoardGetsNothing(t *testing.T) {
 }
 
 // impostor has a board's keys and address and tries to get something out of
-// each of the others.
+// each of the others, be it only who leads them.
 func impostor(t *testing.T, f *clustertest.Fleet, from *clustertest.Board, keys string, others []*clustertest.Board) {
 	t.Helper()
 	keeper, err := identity.Open(identity.Config{Dir: keys + "/identity", Now: time.Now})
@@ -302,6 +393,10 @@ func impostor(t *testing.T, f *clustertest.Fleet, from *clustertest.Board, keys 
 				_, err := api.NewBoardClient(calls).GetBoard(ctx)
 				return err
 			},
+			"WhoLeads": func(ctx context.Context) error {
+				_, err := api.NewBoardClient(calls).WhoLeads(ctx)
+				return err
+			},
 			"FetchImage": func(ctx context.Context) error {
 				_, err := api.NewBoardClient(calls).FetchImage(ctx, &api.FetchImageRequest{Image: &api.Image{}})
 				return err
@@ -332,8 +427,9 @@ func impostor(t *testing.T, f *clustertest.Fleet, from *clustertest.Board, keys 
 				return err
 			},
 		} {
-			if err := call(soon(t)); err == nil {
-				t.Errorf("%s answers %s", b.Name, name)
+			var e *api.Error
+			if err := call(soon(t)); err == nil || errors.As(err, &e) && e.Leader != "" {
+				t.Errorf("%s answers %s: %v", b.Name, name, err)
 			}
 		}
 		_ = calls.Close()
