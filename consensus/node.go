@@ -129,10 +129,15 @@ func (n *Node) raftConfig() *raft.Config {
 // watch follows raft's leadership and the disk's health until raft is down.
 func (n *Node) watch() {
 	leads, troubled := false, false
+	hush := func() {} // ends the beats of a term
+	defer func() { hush() }()
 	for {
 		select {
 		case leads = <-n.notices:
 			n.transport.lead(leads)
+			n.pace(leads)
+			hush()
+			hush = n.beat(leads)
 		case <-n.disk.stalls:
 			trouble := n.Trouble()
 			switch {
