@@ -28,6 +28,7 @@ type transport struct {
 	heard     *signal       // after each answer, and when a term ends
 	closed    chan struct{}
 	sent      atomic.Uint64 // AppendEntries requests
+	beaten    func()        // called after each heartbeat of a leader
 	leads     atomic.Bool
 	raft      atomic.Pointer[raft.Raft] // once there is one
 
@@ -47,7 +48,7 @@ type peer struct {
 // ends and how far it is committed.
 type probe struct{ term, end, commit uint64 }
 
-func newTransport(cfg Config, d *disk) *transport {
+func newTransport(cfg Config, d *disk, beaten func()) *transport {
 	return &transport{
 		NetworkTransport: raft.NewNetworkTransportWithConfig(&raft.NetworkTransportConfig{
 			Stream:          &streams{network: cfg.Network, id: cfg.ID, open: map[net.Conn]struct{}{}},
@@ -56,7 +57,7 @@ func newTransport(cfg Config, d *disk) *transport {
 			Timeout:         cfg.RequestTimeout,
 			Logger:          raftLogger{to: cfg.Logger},
 		}),
-		disk: d, heartbeat: cfg.Heartbeat, patience: 2 * cfg.Election, heard: newSignal(),
+		disk: d, beaten: beaten, heartbeat: cfg.Heartbeat, patience: 2 * cfg.Election, heard: newSignal(),
 		closed: make(chan struct{}), peers: map[raft.ServerID]*peer{},
 	}
 }
@@ -86,6 +87,14 @@ func (t *transport) AppendEntries(id raft.ServerID, target raft.ServerAddress, a
 	err := t.NetworkTransport.AppendEntries(id, target, args, resp)
 	t.note(id, args, resp, p, err)
 	return err
+}
+
+// SetHeartbeatHandler implements raft.Transport.
+func (t *transport) SetHeartbeatHandler(handle func(raft.RPC)) {
+	t.NetworkTransport.SetHeartbeatHandler(func(rpc raft.RPC) {
+		handle(rpc)
+		t.beaten()
+	})
 }
 
 // hold waits while a probe has nothing to tell.
