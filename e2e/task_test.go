@@ -20,6 +20,7 @@ func TestTasks(t *testing.T) {
 	f.part("host network", (*fleet).usesTheHostsNetwork)
 	f.part("mounts", (*fleet).mounts)
 	f.part("memory", (*fleet).limitsMemory)
+	f.part("volumes", (*fleet).keepsData)
 	f.part("stats", (*fleet).tellsWhatTasksUse)
 	f.part("events", (*fleet).tellsWhatHappens)
 }
