@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"github.com/edgeswarm/edgeswarm/api"
 )
@@ -205,12 +206,46 @@ func TestFormatIsShortWhereItIsInDocker(t *testing.T) {
 func TestCompletionAsksTheFleet(t *testing.T) {
 	for args, want := range map[string]string{
 		"service ps ": "cam\nweb\n", "node inspect ": "board1\nboard2\nboard3\nboard4\n", "task exec ": "web.1\n",
-		"join-token ": "worker\nmanager\n",
+		"join-token ":                         "worker\nmanager\n",
+		"service create --restart-condition ": "none\non-failure\nany\n", "service update --update-order ": "stop-first\nstart-first\n",
+		"service update --rollback-failure-action ": "pause\ncontinue\n", "service create --mode ": "replicated\nglobal\nreplicated-job\nglobal-job\n",
+		"node update --availability ": "active\npause\ndrain\n", "node update --role ": "auto\nmanager\nworker\n",
+		"node ls --format ": "json\ntable\n", "service inspect --format ": "json\n", "service ls --filter ": "id=\nname=\nlabel=\nmode=\n",
 	} {
 		r := newFleet().edgectl(t, append(append([]string{"__complete"}, strings.Fields(args)...), "")...)
 		if got, _, _ := strings.Cut(r.out, ":"); got != want {
 			t.Errorf("%s: %q, want %q (%s)", args, got, want, r.err)
 		}
+	}
+	offered := 0
+	var walk func(*cobra.Command)
+	walk = func(cmd *cobra.Command) {
+		cmd.Flags().VisitAll(func(flag *pflag.Flag) {
+			values, more := valuesOf(cmd, flag)
+			if _, ok := cmd.GetFlagCompletionFunc(flag.Name); len(values) > 0 && !ok {
+				t.Errorf("%s --%s: values are not offered", cmd.CommandPath(), flag.Name)
+			}
+			for _, value := range values {
+				if more {
+					value += "x"
+				}
+				// A fresh flag for each: some take a value only once.
+				fresh, _, err := newRoot(&cli{}).Find(strings.Fields(cmd.CommandPath())[1:])
+				if err == nil {
+					err = fresh.Flags().Set(flag.Name, value)
+				}
+				if err != nil {
+					t.Errorf("%s --%s: %q is offered and refused: %v", cmd.CommandPath(), flag.Name, value, err)
+				}
+				offered++
+			}
+		})
+		for _, child := range cmd.Commands() {
+			walk(child)
+		}
+	}
+	if walk(newRoot(&cli{})); offered < 50 {
+		t.Errorf("only %d values are offered", offered)
 	}
 	if r := newFleet().edgectl(t, "completion", "bash"); r.code != 0 || len(r.out) < 1000 {
 		t.Errorf("no completion script: %s", r.err)

@@ -47,6 +47,7 @@ network port of a node answers only to members of its fleet.`,
 		newNode(c), newService(c), newTask(c), newSecret(c), newConfig(c), newImage(c), newVolume(c), newEvents(c),
 	)
 	tidy(root)
+	offerValues(root)
 	root.SetUsageFunc(briefUsage(root.UsageFunc()))
 	return root
 }
