@@ -1,6 +1,7 @@
 package main
 
 import (
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -45,7 +46,7 @@ func valuesOf(cmd *cobra.Command, flag *pflag.Flag) (values []string, more bool)
 	switch {
 	case strings.Contains(kind, "|"):
 		for word := range strings.SplitSeq(kind, "|") {
-			if word != "time" && word != "duration" && word != "number" { // those it stands for
+			if !slices.Contains([]string{"time", "duration", "number", "index"}, word) { // those it stands for
 				values = append(values, word)
 			}
 		}
