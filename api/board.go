@@ -138,6 +138,8 @@ type (
 		Image    *Image
 		Platform *Platform
 		From     []NodeID // who is known to hold it; asked first
+		// Ask fetches nothing: NotFound answers that the image is not all here.
+		Ask bool `json:",omitempty"`
 	}
 
 	// LogsRequest asks for lines of a service or of one task.

@@ -72,6 +72,15 @@ func (s *Store) Ensure(ctx context.Context, image *api.Image) (api.ImageID, erro
 	return manifest, s.explain(err)
 }
 
+// Holds tells whether every blob that the fleet has of an image is here.
+func (s *Store) Holds(ctx context.Context, image *api.Image) (bool, error) {
+	err := complete(ctx, s.cfg.Client.ContentStore(), rootOf(image), matcher(image, nil))
+	if errdefs.IsNotFound(err) {
+		return false, nil
+	}
+	return err == nil, s.explain(err)
+}
+
 // held answers the manifest of this board's platform if every blob of it is
 // here; the error is errdefs.ErrNotFound if one is missing.
 func (s *Store) held(ctx context.Context, image *api.Image) (api.ImageID, error) {

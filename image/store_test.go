@@ -258,12 +258,25 @@ func TestFetchBringsEveryPlatform(t *testing.T) {
 	holder := newStore(t, 1, amd64, nil)
 	image := load(t, holder, testArchive(t, "localhost:1/web:1"))
 	taker := newStore(t, 2, amd64, map[api.NodeID]*Store{"a": holder})
+	holds := func(s *Store, want bool) {
+		t.Helper()
+		if got, err := s.Holds(t.Context(), image); err != nil || got != want {
+			t.Errorf("it holds the image: %v, %v", got, err)
+		}
+	}
+	holds(holder, true)
+	holds(taker, false)
+	if _, err := taker.Ensure(t.Context(), image); err != nil { // for its own platform
+		t.Fatal(err)
+	}
+	holds(taker, false)
 	if err := taker.Fetch(t.Context(), image, nil, []api.NodeID{"a"}); err != nil {
 		t.Fatal(err)
 	}
 	if n := blobs(t, taker); n != 7 {
 		t.Errorf("%d blobs, want 7", n)
 	}
+	holds(taker, true)
 }
 
 func TestFetchSurvivesBadNeighbours(t *testing.T) {

@@ -31,6 +31,7 @@ type fleet struct {
 type noImages struct{}
 
 func (noImages) Replicate(context.Context, *api.Image, api.NodeID, api.NodeID) error { return nil }
+func (noImages) Holds(context.Context, *api.Image, api.NodeID) (bool, error)         { return true, nil }
 func (noImages) Pull(context.Context, string) (*api.Image, error) {
 	return nil, errors.New("offline")
 }

@@ -35,6 +35,7 @@ type Term struct {
 	dispatch *dispatch.Server
 	loop     *loop
 	roles    *government
+	copies   *copier
 }
 
 // New prepares a term that is about to begin. It is used for one Run.
@@ -49,7 +50,8 @@ func New(cfg Config) *Term {
 	}
 	return &Term{
 		dispatch: d, loop: l,
-		roles: &government{self: cfg.Self, store: cfg.Store, raft: raft, clock: cfg.Clock, logger: cfg.Logger, changed: d.MembersChanged},
+		copies: &copier{store: cfg.Store, images: cfg.Images, logger: cfg.Logger},
+		roles:  &government{self: cfg.Self, store: cfg.Store, raft: raft, clock: cfg.Clock, logger: cfg.Logger, changed: d.MembersChanged},
 		control: control.New(control.Config{
 			Self: cfg.Self, Store: cfg.Store, Writer: cfg.Writer, Raft: raft, Live: d, Images: cfg.Images,
 			Planned: l.planned.Load, Caller: cfg.Caller, Clock: cfg.Clock, Logger: cfg.Logger,
@@ -68,7 +70,7 @@ func (t *Term) Dispatch() api.DispatchServer { return t.dispatch }
 // the term: the error says which, and another node had better lead.
 func (t *Term) Run(ctx context.Context) error {
 	return together(ctx, map[string]func(context.Context) error{
-		"control": t.control.Run, "dispatch": t.dispatch.Run, "planning": t.loop.run, "roles": t.roles.run,
+		"control": t.control.Run, "dispatch": t.dispatch.Run, "planning": t.loop.run, "roles": t.roles.run, "copies": t.copies.run,
 	})
 }
 

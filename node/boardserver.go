@@ -97,7 +97,14 @@ func (s boardServer) FetchImage(ctx context.Context, req *api.FetchImageRequest)
 	if req.Image == nil {
 		return nil, api.Errorf(api.Invalid, "fetch image", "no image is named")
 	}
-	return &api.Empty{}, s.b.images.Fetch(ctx, req.Image, req.Platform, req.From)
+	if !req.Ask {
+		return &api.Empty{}, s.b.images.Fetch(ctx, req.Image, req.Platform, req.From)
+	}
+	holds, err := s.b.images.Holds(ctx, req.Image)
+	if err == nil && !holds {
+		err = api.Errorf(api.NotFound, "fetch image", "image %s is not on this board, or not all of it", req.Image.ID)
+	}
+	return &api.Empty{}, err
 }
 
 // LoadImage implements api.BoardServer.

@@ -62,6 +62,8 @@ type Images interface {
 	// Fetch makes this board hold an image, for one platform or all, from
 	// members that are known to hold it or, failing these, any.
 	Fetch(ctx context.Context, image *api.Image, platform *api.Platform, from []api.NodeID) error
+	// Holds tells whether this board holds an image, for all its platforms.
+	Holds(ctx context.Context, image *api.Image) (bool, error)
 	// Load takes in the images of an archive.
 	Load(ctx context.Context, archive io.Reader) ([]*api.Image, error)
 	// Pull fetches an image from its registry.

@@ -30,6 +30,19 @@ func (r replicator) Replicate(ctx context.Context, image *api.Image, holder, to 
 	return err
 }
 
+// Holds asks a node whether it holds an image, for all its platforms.
+func (r replicator) Holds(ctx context.Context, image *api.Image, node api.NodeID) (bool, error) {
+	client, err := r.m.boardOf(node)
+	if err != nil {
+		return false, err
+	}
+	_, err = client.FetchImage(ctx, &api.FetchImageRequest{Image: image, Ask: true})
+	if api.KindOf(err) == api.NotFound {
+		return false, nil
+	}
+	return err == nil, err
+}
+
 // Pull fetches an image from its registry to this board.
 func (r replicator) Pull(ctx context.Context, reference string) (*api.Image, error) {
 	return r.m.board.images.Pull(ctx, reference)

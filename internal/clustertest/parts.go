@@ -43,6 +43,8 @@ func (images) Serve(ctx context.Context, l transport.Listener) error {
 
 func (images) Fetch(context.Context, *api.Image, *api.Platform, []api.NodeID) error { return nil }
 
+func (images) Holds(context.Context, *api.Image) (bool, error) { return true, nil }
+
 func (images) Load(context.Context, io.Reader) ([]*api.Image, error) {
 	return nil, errors.New("there are no archives in memory")
 }

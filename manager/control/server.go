@@ -15,6 +15,8 @@ import (
 type Images interface {
 	// Replicate makes a node hold all blobs of an image that another holds.
 	Replicate(ctx context.Context, image *api.Image, holder, to api.NodeID) error
+	// Holds asks a node whether it holds all blobs of an image.
+	Holds(ctx context.Context, image *api.Image, node api.NodeID) (bool, error)
 	// Pull fetches an image by its full reference from a registry to this
 	// board and describes it. It is recorded by who called.
 	Pull(ctx context.Context, reference string) (*api.Image, error)
