@@ -64,7 +64,7 @@ const resolveTimeout = 10 * time.Second
 // resolve asks a registry what a full reference stands for now.
 func (s *Store) resolve(ctx context.Context, full string) (ocispec.Descriptor, remotes.Fetcher, error) {
 	resolver := docker.NewResolver(docker.ResolverOptions{
-		Hosts: docker.ConfigureDefaultRegistries(docker.WithPlainHTTP(docker.MatchLocalhost)),
+		Hosts: s.hosts(),
 	})
 	asking, cancel := context.WithTimeout(log.WithLogger(ctx, quiet), resolveTimeout)
 	defer cancel()

@@ -36,7 +36,9 @@ type Config struct {
 	// asking, best first.
 	Dial       func(context.Context, api.NodeID) (transport.Conn, error)
 	Neighbours func() []api.NodeID
-	Logger     *slog.Logger
+	// Mirrors are URLs to ask before a registry, by the registry's name.
+	Mirrors map[string]string
+	Logger  *slog.Logger
 }
 
 // Store is a board's part of the fleet's images. It implements agent.Images.

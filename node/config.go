@@ -48,6 +48,14 @@ type Config struct {
 	// TaskSubnets is the pool of the board's own task subnet (default 10.210.0.0/16).
 	TaskSubnets string
 
+	// RegistryMirrors are URLs to ask before a registry, by the registry's name.
+	RegistryMirrors map[string]string
+	// Consoles are terminals that show who the board is and how it is.
+	Consoles []string
+	// Trouble is what whoever started the board found wrong with it ("edge.yaml
+	// line 3: …"): it is announced and shown until the next start.
+	Trouble string
+
 	// ReserveMemory in bytes is kept from tasks for the system (default 64 MiB).
 	ReserveMemory int64
 	// BootID tells one boot from another (default: the kernel's).

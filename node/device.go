@@ -21,7 +21,7 @@ func (b *Board) introduce() error {
 	p := b.parts
 	b.self.Store(&api.NodeDescription{
 		Hostname: b.cfg.Name, Platform: p.Platform, Resources: p.Resources, Model: p.Model, MemoryTotal: p.MemoryTotal, Devices: devices,
-		Engine: api.EngineDescription{EngineVersion: b.cfg.Version}, BootID: b.cfg.BootID,
+		Engine: api.EngineDescription{EngineVersion: b.cfg.Version}, BootID: b.cfg.BootID, Trouble: b.cfg.Trouble,
 	})
 	return nil
 }

@@ -86,7 +86,7 @@ func (g gatekeeper) Admit(ctx context.Context, req *api.AdmitRequest) (*api.Admi
 // announce tells the LAN who this board is.
 func (b *Board) announce() {
 	key, _, _ := b.credentials() // checked when edged began
-	a := discovery.Announcement{Node: b.keeper.Node(), Name: b.cfg.Name, Port: b.endpoint.Port(), KeyTag: key.Tag(), Fleet: b.keeper.Fleet()}
+	a := discovery.Announcement{Node: b.keeper.Node(), Name: b.cfg.Name, Port: b.endpoint.Port(), KeyTag: key.Tag(), Fleet: b.keeper.Fleet(), Trouble: b.cfg.Trouble}
 	if m := b.member.Load(); m != nil {
 		a.Manager = m.seat.present.Load() != nil
 	} else {

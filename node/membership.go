@@ -131,7 +131,9 @@ func (m *membership) Run(ctx context.Context) error {
 // describe is the board's account of itself as a member.
 func (m *membership) describe() api.NodeDescription {
 	d := m.board.describe()
-	d.Trouble = m.seat.Trouble()
+	if trouble := m.seat.Trouble(); trouble != "" { // of the two the one that the fleet suffers from
+		d.Trouble = trouble
+	}
 	return d
 }
 

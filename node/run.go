@@ -110,7 +110,7 @@ func openParts(cfg Config, dir *stateDir) (p Parts, done func() error, err error
 	p.Images = func(n Neighbourhood) Images {
 		return image.New(image.Config{
 			Client: driver.Client(), Socket: socket, Platform: p.Platform, Platforms: n.Platforms,
-			Dial: n.DialBlob, Neighbours: n.Neighbours, Logger: cfg.Logger.With("room", "image"),
+			Dial: n.DialBlob, Neighbours: n.Neighbours, Mirrors: cfg.RegistryMirrors, Logger: cfg.Logger.With("room", "image"),
 		})
 	}
 	p.Network = network.New(network.Config{Dir: filepath.Join(cfg.RunDir, "tasks"), Pool: pool, Logger: cfg.Logger.With("room", "network")})

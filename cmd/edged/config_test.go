@@ -15,6 +15,7 @@ import (
 
 	"github.com/spf13/pflag"
 
+	"github.com/edgeswarm/edgeswarm/internal/settings"
 	"github.com/edgeswarm/edgeswarm/node"
 )
 
@@ -154,9 +155,8 @@ func TestAFileMustBeThereOnlyIfItWasNamed(t *testing.T) {
 	if _, _, err := load([]string{"--config", filepath.Join(t.TempDir(), "none.yaml")}, none, io.Discard); !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("got %v", err)
 	}
-	var cfg node.Config
-	var level slog.Level
-	if err := fromFile(settings(&cfg, &level), filepath.Join(t.TempDir(), "none.yaml"), false); err != nil {
+	var b settings.Board
+	if err := settings.FromFile(b.Flags(), filepath.Join(t.TempDir(), "none.yaml"), false); err != nil {
 		t.Error(err)
 	}
 }
@@ -167,7 +167,7 @@ func TestHelpNamesEverySettingAndWhereItMayStand(t *testing.T) {
 	if !errors.Is(err, pflag.ErrHelp) {
 		t.Fatal(err)
 	}
-	for _, want := range append(keys(flags), "EDGE_FLEET_KEY=", "fleet-key: KEY", defaultFile) {
+	for _, want := range append(settings.Keys(flags), "EDGE_FLEET_KEY=", "fleet-key: KEY", defaultFile) {
 		if !strings.Contains(out.String(), want) {
 			t.Errorf("lacks %s", want)
 		}
