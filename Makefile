@@ -15,7 +15,7 @@ GCFLAGS_ := $(SELDOM:%=-gcflags='%=-l') $(OFTEN:%=-gcflags='%=')
 GOBUILD  := CGO_ENABLED=0 go build $(GOFLAGS_) $(GCFLAGS_)
 NODES    ?= 3
 
-.PHONY: build dist size deps lab lab-down demo test test-unit check fmt bench bench-swarm clean
+.PHONY: build dist size image image-lock deps deps-image lab lab-down demo test test-unit check fmt bench bench-swarm clean
 
 build: ## bin/edged, bin/edgectl and the lab's tools, for this machine
 	@mkdir -p bin
@@ -31,6 +31,24 @@ dist/%: FORCE
 	GOOS=$(word 2,$(subst -, ,$(basename $*))) GOARCH=$(word 3,$(subst -, ,$(basename $*))) GOARM=6 \
 		$(GOBUILD) -o $@ ./cmd/$(word 1,$(subst -, ,$*))
 FORCE:
+
+ARCH ?= arm64
+IMAGE_PROGRAMS := $(addprefix dist/,$(addsuffix -linux-$(ARCH),edged edgectl edgeboot edgeinit))
+
+image: deps-image $(IMAGE_PROGRAMS) ## dist/edgeswarm-ARCH.img.xz, to flash (ARCH=arm64 or amd64)
+	go run ./build/image --arch $(ARCH) --epoch $(STAMP)
+
+image-lock: deps-image ## pin Debian's newest packages for the images
+	go run ./build/image lock --arch arm64
+	go run ./build/image lock --arch amd64
+
+dist/edgeboot-linux-% dist/edgeinit-linux-%: FORCE
+	@mkdir -p dist
+	GOOS=linux GOARCH=$* $(GOBUILD) -o dist/edgeboot-linux-$* ./build/edgeboot
+	GOOS=linux GOARCH=$* $(GOBUILD) -o dist/edgeinit-linux-$* ./build/edgeinit
+
+deps-image: ## what making an image needs, from Debian
+	@build/deps.sh image
 
 size: dist ## print each size; fail over budget
 	@build/size.sh

@@ -6,14 +6,25 @@ need=""
 want() { # program package
 	command -v "$1" >/dev/null 2>&1 || need="$need $2"
 }
-want containerd containerd
-want runc runc
-want ip iproute2
-want nft nftables
-want nsenter util-linux
-want busybox busybox-static
-want curl curl
-want ping iputils-ping
+case ${1:-} in
+image) # what making an image takes
+	want sqfstar squashfs-tools
+	want depmod kmod
+	want xz xz-utils
+	want zstd zstd
+	[ -e /usr/share/keyrings/debian-archive-keyring.gpg ] || need="$need debian-archive-keyring"
+	;;
+*)
+	want containerd containerd
+	want runc runc
+	want ip iproute2
+	want nft nftables
+	want nsenter util-linux
+	want busybox busybox-static
+	want curl curl
+	want ping iputils-ping
+	;;
+esac
 [ -n "$need" ] || exit 0
 if [ "$(id -u)" -ne 0 ]; then
 	echo "missing:$need — run this as root, or: apt-get install$need" >&2
