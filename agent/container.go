@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 
 	"github.com/edgeswarm/edgeswarm/api"
 	"github.com/edgeswarm/edgeswarm/runtime"
@@ -109,10 +110,13 @@ func (w *worker) limits() api.Resources {
 // volume finds or makes the folder of a named volume; a volume without a name
 // is the task's own, and goes with it.
 func (w *worker) volume(name string) (string, error) {
-	if name != "" {
-		return w.a.volumes.use(name)
+	switch {
+	case name == "":
+		name = w.scratch()
+	case strings.ContainsRune(name, '/') || !filepath.IsLocal(name) || strings.HasPrefix(name, "."):
+		return "", fmt.Errorf("volume %q: %w: a name has no slash and no leading dot", name, runtime.ErrInvalid)
 	}
-	dir := filepath.Join(w.a.cfg.VolumesDir, w.scratch())
+	dir := filepath.Join(w.a.cfg.VolumesDir, name)
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return "", fmt.Errorf("make volume: %w", err)
 	}

@@ -23,6 +23,8 @@ image) # what making an image takes
 	want busybox busybox-static
 	want curl curl
 	want ping iputils-ping
+	want sqfstar squashfs-tools
+	want debugfs e2fsprogs
 	;;
 esac
 [ -n "$need" ] || exit 0

@@ -257,8 +257,9 @@ func TestTwoBuildsMakeOneImage(t *testing.T) {
 		}
 		defer f.Close()
 		sum := sha256.New()
-		if n, err := io.Copy(sum, f); err != nil || n != boardimage.ImageSize {
-			t.Fatal(n, err)
+		// The system of a few files ends soon after its partition's beginning.
+		if _, err := io.CopyN(sum, f, boardimage.New().Partition(boardimage.SlotA).Offset()+1<<20); err != nil {
+			t.Fatal(err)
 		}
 		for name, want := range boot {
 			if got, err := boardimage.ReadBootFile(f, name); err != nil || !bytes.Equal(got, want) {

@@ -42,9 +42,9 @@ network port of a node answers only to members of its fleet.`,
 	root.SetErr(c.err)
 	root.SetFlagErrorFunc(flagError)
 	root.AddCommand(
-		newInit(c), newUpdate(c), newJoin(c), newJoinToken(c), newLeave(c), newFleetKey(c),
+		newInit(c), newUpdate(c), newJoin(c), newJoinToken(c), newLeave(c), newFleetKey(c), newFlash(c),
 		newInfo(c), newStatus(c), newVersion(c), newDialStdio(c),
-		newNode(c), newService(c), newTask(c), newSecret(c), newConfig(c), newImage(c), newVolume(c), newEvents(c),
+		newNode(c), newService(c), newTask(c), newSecret(c), newConfig(c), newImage(c), newEvents(c),
 	)
 	tidy(root)
 	offerValues(root)
