@@ -74,14 +74,15 @@ type Sessions interface {
 
 // Agent keeps a node's tasks as they should be.
 type Agent struct {
-	cfg    Config
-	log    *slog.Logger
-	disk   *disk
-	health *health
-	outbox *outbox
-	ports  *ports
-	starts chan struct{} // bounds how many containers are made or started at once
-	execs  chan struct{} // bounds how many probes run commands at once
+	cfg     Config
+	log     *slog.Logger
+	disk    *disk
+	health  *health
+	outbox  *outbox
+	ports   *ports
+	volumes *volumes
+	starts  chan struct{} // bounds how many containers are made or started at once
+	execs   chan struct{} // bounds how many probes run commands at once
 
 	described ring // the description may have changed
 	assigned  ring // the set has changed, or a worker has finished
@@ -143,6 +144,9 @@ func New(cfg Config) (*Agent, error) {
 	}
 	a.standing.Have = stored.id
 	d.note = a.noteDisk
+	if a.volumes, err = openVolumes(cfg.VolumesDir, a.described.ring); err != nil {
+		return nil, errors.Join(fmt.Errorf("open agent: %w", err), d.close())
+	}
 	a.health = newHealth(cfg.Driver, cfg.Logger, a.described.ring)
 	return a, nil
 }
@@ -282,6 +286,7 @@ func (a *Agent) description() api.NodeDescription {
 		err = a.diskErr
 	}
 	a.mu.Unlock()
+	d.Volumes = a.volumes.list()
 	d.Engine.RuntimeError = ""
 	if err != nil {
 		d.Engine.RuntimeError = err.Error()

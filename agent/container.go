@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"strings"
 
 	"github.com/edgeswarm/edgeswarm/api"
 	"github.com/edgeswarm/edgeswarm/runtime"
@@ -110,13 +109,10 @@ func (w *worker) limits() api.Resources {
 // volume finds or makes the folder of a named volume; a volume without a name
 // is the task's own, and goes with it.
 func (w *worker) volume(name string) (string, error) {
-	switch {
-	case name == "":
-		name = w.scratch()
-	case strings.ContainsRune(name, '/') || !filepath.IsLocal(name) || strings.HasPrefix(name, "."):
-		return "", fmt.Errorf("volume %q: %w: a name has no slash and no leading dot", name, runtime.ErrInvalid)
+	if name != "" {
+		return w.a.volumes.use(name)
 	}
-	dir := filepath.Join(w.a.cfg.VolumesDir, name)
+	dir := filepath.Join(w.a.cfg.VolumesDir, w.scratch())
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return "", fmt.Errorf("make volume: %w", err)
 	}

@@ -37,6 +37,11 @@ type BoardServer interface {
 	// Usage tells what tasks take of their boards. The node that is asked gathers
 	// it from the boards.
 	Usage(context.Context, *UsageRequest) (*UsageResponse, error)
+	// Volumes tells which boards hold volumes. The node that is asked gathers it.
+	Volumes(context.Context, *VolumesRequest) (*VolumesResponse, error)
+	// RemoveVolume deletes a volume of any board. Conflict while services name
+	// it, unless forced, and while tasks use it; Unavailable if its board is down.
+	RemoveVolume(context.Context, *RemoveVolumeRequest) (*Empty, error)
 	// Exec runs a process in a running task of any board.
 	Exec(grpc.BidiStreamingServer[ExecInput, ExecOutput]) error
 }
@@ -221,6 +226,8 @@ var BoardDesc = grpc.ServiceDesc{
 		unary("Leave", BoardServer.Leave),
 		unary("FetchImage", BoardServer.FetchImage),
 		unary("Usage", BoardServer.Usage),
+		unary("Volumes", BoardServer.Volumes),
+		unary("RemoveVolume", BoardServer.RemoveVolume),
 	},
 	Streams: []grpc.StreamDesc{
 		duplex("LoadImage", BoardServer.LoadImage),
@@ -271,6 +278,16 @@ func (c *BoardClient) FetchImage(ctx context.Context, r *FetchImageRequest) (*Em
 // Usage calls BoardServer.Usage.
 func (c *BoardClient) Usage(ctx context.Context, r *UsageRequest) (*UsageResponse, error) {
 	return invoke[UsageResponse](ctx, c.cc, board+"Usage", r)
+}
+
+// Volumes calls BoardServer.Volumes.
+func (c *BoardClient) Volumes(ctx context.Context, r *VolumesRequest) (*VolumesResponse, error) {
+	return invoke[VolumesResponse](ctx, c.cc, board+"Volumes", r)
+}
+
+// RemoveVolume calls BoardServer.RemoveVolume.
+func (c *BoardClient) RemoveVolume(ctx context.Context, r *RemoveVolumeRequest) (*Empty, error) {
+	return invoke[Empty](ctx, c.cc, board+"RemoveVolume", r)
 }
 
 // LoadImage calls BoardServer.LoadImage.

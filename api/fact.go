@@ -11,7 +11,8 @@ import (
 // Equal reports whether two descriptions say the same.
 func (d NodeDescription) Equal(o NodeDescription) bool {
 	return d.Hostname == o.Hostname && d.Platform == o.Platform && d.Resources == o.Resources && d.Engine == o.Engine && d.BootID == o.BootID && d.Trouble == o.Trouble &&
-		d.Model == o.Model && d.MemoryTotal == o.MemoryTotal && slices.EqualFunc(d.Devices, o.Devices, BoardDevices.equal)
+		d.Model == o.Model && d.MemoryTotal == o.MemoryTotal && slices.EqualFunc(d.Devices, o.Devices, BoardDevices.equal) &&
+		slices.Equal(d.Volumes, o.Volumes)
 }
 
 // models are what a board's model answers to: all of it, and without the

@@ -76,6 +76,8 @@ type NodeDescription struct {
 	// Devices the board has now, by class; but for ordinary ones (see
 	// OrdinaryDevice).
 	Devices []BoardDevices `json:",omitempty"`
+	// Volumes that the board holds, in order of name; see MaxVolumes.
+	Volumes []string `json:",omitempty"`
 	// Trouble is what ails the board's part in the fleet's government, "" if
 	// nothing does: a manager whose disk is full can't lead, and says so here.
 	// Whether it can run tasks is in Engine.

@@ -211,7 +211,7 @@ func TestHasDevice(t *testing.T) {
 
 // TestEqualSeesEveryField: a description that differs in any field differs.
 func TestEqualSeesEveryField(t *testing.T) {
-	base := NodeDescription{Devices: []BoardDevices{{Class: "gpu", Paths: []string{"/dev/dri/card0"}}}}
+	base := NodeDescription{Devices: []BoardDevices{{Class: "gpu", Paths: []string{"/dev/dri/card0"}}}, Volumes: []string{"data"}}
 	if !base.Equal(Clone(base)) {
 		t.Error("a copy differs")
 	}

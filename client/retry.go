@@ -103,7 +103,7 @@ func repeatable(req any) bool {
 	switch req.(type) {
 	case *api.GetClusterRequest, *api.ListNodesRequest, *api.GetNodeRequest, *api.ListServicesRequest,
 		*api.GetServiceRequest, *api.ListTasksRequest, *api.GetTaskRequest, *api.ListImagesRequest,
-		*api.ListSecretsRequest, *api.GetSecretRequest, *api.ListConfigsRequest, *api.GetConfigRequest, *api.ForecastServiceRequest, *api.UsageRequest:
+		*api.ListSecretsRequest, *api.GetSecretRequest, *api.ListConfigsRequest, *api.GetConfigRequest, *api.ForecastServiceRequest, *api.UsageRequest, *api.VolumesRequest:
 		return true
 	case *api.Empty: // GetBoard: the only call of this kind
 		return true

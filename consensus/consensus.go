@@ -81,13 +81,15 @@ type Config struct {
 	Machine Machine
 	Logger  *slog.Logger
 
-	// Heartbeat is how often a leader makes itself heard (default 300 ms: one may
-	// be lost or late, by a radio that naps or a card that pauses, before anybody
-	// asks for votes; and a board's idle load is mostly heartbeats).
+	// Heartbeat is how often a leader makes itself heard (default 500 ms; a board's
+	// idle load is mostly heartbeats). A lost packet is sent again by the network
+	// long before that. A follower that hears nothing all the same, by a radio that
+	// naps or a card that pauses, asks before it asks for votes, and is told no by
+	// those who do hear the leader.
 	Heartbeat time.Duration
 	// Election is how long a follower bears silence before it asks for votes,
-	// and a leader goes without a quorum before it gives up (default 750 ms).
-	// Followers wait between once and twice this.
+	// and a leader goes without a quorum before it gives up (default 1 s).
+	// Followers ask one after the other, a tenth of this apart.
 	Election time.Duration
 	// DiskDeadline is how long one write may take before this node is too slow
 	// to lead (default 3 s: cards pause for a second or two by themselves).
@@ -107,8 +109,8 @@ type Config struct {
 }
 
 func (c Config) withDefaults() Config {
-	set(&c.Heartbeat, 300*time.Millisecond)
-	set(&c.Election, 750*time.Millisecond)
+	set(&c.Heartbeat, 500*time.Millisecond)
+	set(&c.Election, time.Second)
 	set(&c.DiskDeadline, 3*time.Second)
 	set(&c.RequestTimeout, 5*time.Second)
 	set(&c.SnapshotEntries, 2048)

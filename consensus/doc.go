@@ -12,6 +12,7 @@
 //     followers quiet with heartbeats, or nobody is ever elected
 //     (hashicorp/raft issue 503);
 //   - few and honest round trips when idle, and no writes at all;
+//   - a leader's silence noticed when it is due, not when a random timer fires;
 //   - terms of leadership as scopes: what runs while this node leads is told
 //     to end when it no longer does, and is waited for.
 package consensus

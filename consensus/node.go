@@ -18,6 +18,7 @@ type Node struct {
 	disk      *disk
 	snapshots raft.SnapshotStore
 	transport *transport
+	tempo     *tempo
 	machine   *machine
 
 	notices       chan bool // from raft: leadership gained and lost
@@ -89,13 +90,15 @@ func (n *Node) start() error {
 	if err != nil {
 		return fmt.Errorf("open log: %w", err)
 	}
-	n.transport = newTransport(n.cfg, n.disk)
+	n.tempo = &tempo{cfg: n.cfg}
+	n.transport = newTransport(n.cfg, n.disk, n.tempo.heard)
 	n.disk.alone = func() bool { return n.alone() }
 	n.raft, err = raft.NewRaft(n.raftConfig(), n.machine, cache, n.disk, snapshots, n.transport)
 	if err != nil {
 		_ = n.transport.Close()
 		return fmt.Errorf("start raft in %s: %w", n.cfg.Dir, errors.Join(n.machine.failed(), err))
 	}
+	n.tempo.raft.Store(n.raft)
 	n.transport.raft.Store(n.raft)
 	n.raft.RegisterObserver(raft.NewObserver(n.observations, false, func(o *raft.Observation) bool {
 		_, ok := o.Data.(raft.LeaderObservation)
@@ -129,10 +132,12 @@ func (n *Node) raftConfig() *raft.Config {
 // watch follows raft's leadership and the disk's health until raft is down.
 func (n *Node) watch() {
 	leads, troubled := false, false
+	defer n.tempo.end()
 	for {
 		select {
 		case leads = <-n.notices:
 			n.transport.lead(leads)
+			n.tempo.lead(leads)
 		case <-n.disk.stalls:
 			trouble := n.Trouble()
 			switch {

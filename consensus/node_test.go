@@ -76,8 +76,10 @@ func TestFailoverIsFast(t *testing.T) {
 		}
 		slices.Sort(took)
 		t.Logf("kill of the leader to the next accepted write: median %v, worst %v", took[len(took)/2], took[len(took)-1])
-		if took[len(took)/2] > 2*time.Second {
-			t.Errorf("median %v of %v", took[len(took)/2], took)
+		// Silence is due to be noticed after 1 to 1.1 s: three quarters of the
+		// deaths may not cost twice that.
+		if took[len(took)*3/4] > 2*time.Second {
+			t.Errorf("three in four took up to %v: %v", took[len(took)*3/4], took)
 		}
 	})
 }

@@ -52,12 +52,7 @@ func (n *Node) Barrier(ctx context.Context) error {
 // VerifyLeader returns nil if this node still led after the call began: a view
 // of the machine taken after that is no older than the call. It writes nothing.
 func (n *Node) VerifyLeader(ctx context.Context) error {
-	n.transport.asked.Add(1)
-	defer n.transport.asked.Add(-1)
-	err := n.await(ctx, func() raft.Future {
-		defer n.transport.hurry.give()
-		return n.raft.VerifyLeader()
-	})
+	err := n.await(ctx, func() raft.Future { return n.raft.VerifyLeader() })
 	if err != nil {
 		return fmt.Errorf("verify leader: %w", err)
 	}

@@ -12,7 +12,7 @@ import (
 )
 
 // idleBeats is how many heartbeats pass between probes that tell nothing new.
-const idleBeats = 8
+const idleBeats = 100
 
 var errStalled = errors.New("this node's disk is stalled: it must not pass for a leader")
 
@@ -23,14 +23,12 @@ var errStalled = errors.New("this node's disk is stalled: it must not pass for a
 type transport struct {
 	*raft.NetworkTransport
 	disk      *disk
-	began     time.Time
 	heartbeat time.Duration
 	patience  time.Duration // how long a contact counts as recent
-	hurry     *signal       // ends waits for a heartbeat: see VerifyLeader
 	heard     *signal       // after each answer, and when a term ends
 	closed    chan struct{}
-	asked     atomic.Int32  // VerifyLeader calls under way
 	sent      atomic.Uint64 // AppendEntries requests
+	beaten    func()        // called after each heartbeat of a leader
 	leads     atomic.Bool
 	raft      atomic.Pointer[raft.Raft] // once there is one
 
@@ -40,7 +38,6 @@ type transport struct {
 
 // peer is what this node, as leader, knows of a follower.
 type peer struct {
-	beat    time.Time // when the last heartbeat was sent
 	contact time.Time // when it last answered
 	lost    bool      // the last request failed
 	stored  uint64    // the last index that it is known to have
@@ -51,7 +48,7 @@ type peer struct {
 // ends and how far it is committed.
 type probe struct{ term, end, commit uint64 }
 
-func newTransport(cfg Config, d *disk) *transport {
+func newTransport(cfg Config, d *disk, beaten func()) *transport {
 	return &transport{
 		NetworkTransport: raft.NewNetworkTransportWithConfig(&raft.NetworkTransportConfig{
 			Stream:          &streams{network: cfg.Network, id: cfg.ID, open: map[net.Conn]struct{}{}},
@@ -60,28 +57,23 @@ func newTransport(cfg Config, d *disk) *transport {
 			Timeout:         cfg.RequestTimeout,
 			Logger:          raftLogger{to: cfg.Logger},
 		}),
-		disk: d, began: time.Now(), heartbeat: cfg.Heartbeat, patience: 2 * cfg.Election, hurry: newSignal(), heard: newSignal(),
+		disk: d, beaten: beaten, heartbeat: cfg.Heartbeat, patience: 2 * cfg.Election, heard: newSignal(),
 		closed: make(chan struct{}), peers: map[raft.ServerID]*peer{},
 	}
 }
 
-// AppendEntries implements raft.Transport. Raft sends a heartbeat ten times in
-// each election time-out, and beside it an empty request every few moments, so
-// that a follower learns of a commit soon. Here heartbeats go out at their own
-// pace, and an empty request that would tell the follower nothing new waits
-// until there is something to say, or idleBeats have passed. To a
-// follower that is away, entries wait for a heartbeat to reach it: raft would
-// wait twice as long after each failure, and leave it alone for up to ten
-// seconds after it is back.
+// AppendEntries implements raft.Transport. Beside heartbeats, raft sends an
+// empty request every few moments, so that a follower learns of a commit soon.
+// Here one that would tell the follower nothing new waits until there is
+// something to say, or idleBeats have passed. To a follower that is away,
+// entries wait for a heartbeat to reach it: raft would wait twice as long after
+// each failure, and leave it alone for up to ten seconds after it is back.
 //
 // Every answer that raft is given is a real one: its lease rests on them.
 func (t *transport) AppendEntries(id raft.ServerID, target raft.ServerAddress, args *raft.AppendEntriesRequest, resp *raft.AppendEntriesResponse) error {
 	p := probe{term: args.Term, end: args.PrevLogEntry, commit: args.LeaderCommitIndex}
 	empty := len(args.Entries) == 0
-	switch beat := empty && p.end == 0 && p.commit == 0; {
-	case beat:
-		t.pace(id)
-	default:
+	if beat := empty && p.end == 0 && p.commit == 0; !beat {
 		t.awaitContact(id)
 		if empty {
 			t.hold(id, p)
@@ -97,26 +89,12 @@ func (t *transport) AppendEntries(id raft.ServerID, target raft.ServerAddress, a
 	return err
 }
 
-// pace waits until a heartbeat is due.
-func (t *transport) pace(id raft.ServerID) {
-	hurry := t.hurry.next()
-	t.mu.Lock()
-	wait := t.after(t.peer(id).beat, t.heartbeat)
-	t.mu.Unlock()
-	if t.asked.Load() == 0 {
-		t.wait(wait, hurry)
-	}
-	t.mu.Lock()
-	t.peer(id).beat = time.Now()
-	t.mu.Unlock()
-}
-
-// after is how long until the first multiple of every since this node began
-// that lies after last: at most every. All followers have their turn at the same
-// moments, so that an idle board wakes once for them all.
-func (t *transport) after(last time.Time, every time.Duration) time.Duration {
-	turn := max(last.Sub(t.began), 0)/every + 1
-	return time.Until(t.began.Add(turn * every))
+// SetHeartbeatHandler implements raft.Transport.
+func (t *transport) SetHeartbeatHandler(handle func(raft.RPC)) {
+	t.NetworkTransport.SetHeartbeatHandler(func(rpc raft.RPC) {
+		handle(rpc)
+		t.beaten()
+	})
 }
 
 // hold waits while a probe has nothing to tell.
@@ -126,7 +104,7 @@ func (t *transport) hold(id raft.ServerID, p probe) {
 	idle := t.peer(id).probe == p
 	t.mu.Unlock()
 	if idle && t.disk.appended.Load() <= p.end {
-		t.wait(t.after(time.Now(), idleBeats*t.heartbeat), appended)
+		t.wait(idleBeats*t.heartbeat, appended)
 	}
 }
 

@@ -20,6 +20,7 @@ func TestTasks(t *testing.T) {
 	f.part("host network", (*fleet).usesTheHostsNetwork)
 	f.part("mounts", (*fleet).mounts)
 	f.part("memory", (*fleet).limitsMemory)
+	f.part("volumes", (*fleet).keepsData)
 	f.part("stats", (*fleet).tellsWhatTasksUse)
 	f.part("events", (*fleet).tellsWhatHappens)
 }
@@ -108,10 +109,10 @@ func (f *fleet) mounts() {
 		"cat /shared/hello": {"from the board", true},
 		"cat /fixed/hello":  {"from the board", true},
 		"echo -n task > /shared/reply && echo -n kept > /data/file": {"", true},
-		"echo x > /fixed/reply":                                                       {"", false},
-		"dd if=/dev/zero of=/fast/a bs=64k count=8":                                   {"", true},
-		"dd if=/dev/zero of=/fast/b bs=64k count=32":                                  {"", false},
-		"mount | while read a b c d e f; do [ $c = /fast ] && echo -n $e; done; true": {"tmpfs", true},
+		"echo x > /fixed/reply":                     {"", false},
+		"dd if=/dev/zero of=/fast/a bs=64k count=8": {"", true},
+		"dd if=/dev/zero of=/fast/b bs=64k count=32; ended=$?; rm /fast/b; exit $ended": {"", false},
+		"mount | while read a b c d e f; do [ $c = /fast ] && echo -n $e; done; true":   {"tmpfs", true},
 	} {
 		if s := exec(script); (s.code == 0) != want.ok || s.out != want.out {
 			f.t.Errorf("%s: exit %d, %q, %q", script, s.code, s.out, s.err)

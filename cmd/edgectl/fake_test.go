@@ -9,6 +9,7 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -34,6 +35,7 @@ type fleet struct {
 	load     func(grpc.BidiStreamingServer[api.Chunk, api.ImageProgress]) error
 	exec     func(grpc.BidiStreamingServer[api.ExecInput, api.ExecOutput]) error
 	logs     []*api.LogLine
+	volumes  []api.Volume
 	events   func(call int, r *api.EventsRequest, s grpc.ServerStreamingServer[api.EventsPage]) error
 	usage    func(call int, r *api.UsageRequest) (*api.UsageResponse, error)
 	fail     func(method string) error // before anything is done
@@ -112,6 +114,14 @@ func newFleet() *fleet {
 		ID: api.ImageID("sha256:" + strings.Repeat("ab", 32)), Names: []string{"docker.io/library/web:1", "ghcr.io/acme/web:latest"}, Size: 12 << 20,
 		Manifests: []api.ImageManifest{{Platform: api.Platform{OS: "linux", Architecture: "arm64"}}, {Platform: api.Platform{OS: "linux", Architecture: "arm", Variant: "v6"}}},
 	}}
+	f.volumes = []api.Volume{
+		{Name: "data", NodeID: f.nodes[0].ID, NodeName: "board1", NodeState: api.NodeReady, Services: []string{"cam", "web"}, Here: &api.VolumeDetail{
+			Mountpoint: "/var/lib/edgeswarm/volumes/data", CreatedAt: time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC),
+			Tasks: []api.TaskBrief{{ID: f.tasks[0].ID, ServiceName: "web", Slot: 1, Status: api.TaskStatus{State: api.TaskRunning, Attempt: 1}}},
+		}},
+		{Name: "data", NodeID: f.nodes[2].ID, NodeName: "board3", NodeState: api.NodeDown, Services: []string{"cam", "web"}},
+		{Name: "old", NodeID: f.nodes[1].ID, NodeName: "board2", NodeState: api.NodeReady},
+	}
 	return f
 }
 
@@ -197,6 +207,24 @@ func (f *fleet) Logs(r *api.LogsRequest, s grpc.ServerStreamingServer[api.LogLin
 		}
 	}
 	return nil
+}
+
+func (f *fleet) Volumes(_ context.Context, r *api.VolumesRequest) (*api.VolumesResponse, error) {
+	resp := &api.VolumesResponse{}
+	for _, v := range f.volumes {
+		if len(r.Names) > 0 && !slices.Contains(r.Names, v.Name) {
+			continue
+		}
+		if !r.Detail {
+			v.Here = nil
+		}
+		resp.Volumes = append(resp.Volumes, v)
+	}
+	return resp, nil
+}
+
+func (f *fleet) RemoveVolume(ctx context.Context, r *api.RemoveVolumeRequest) (*api.Empty, error) {
+	return &api.Empty{}, f.note(ctx, r)
 }
 
 func (f *fleet) WatchEvents(r *api.EventsRequest, s grpc.ServerStreamingServer[api.EventsPage]) error {

@@ -42,6 +42,7 @@ const firstTrim, laterTrims = 30 * time.Second, time.Hour
 func run(ctx context.Context, args []string) error {
 	_ = host.RelaxTimers(timerSlack) // where the kernel can't, edged works as well
 	go trim(ctx)
+	go host.ShiftGears(ctx)
 	if len(args) > 0 && args[0] == node.LogProcess {
 		return node.RunLogProcess(ctx, args[1:])
 	}

@@ -119,9 +119,13 @@ func (g *group) compare(a, b *node) int {
 	return cmp.Or(cmp.Compare(a.total, b.total), cmp.Compare(a.index, b.index))
 }
 
-// bad orders nodes by what failed there: those that are faulty for the service
-// come last, before them those on which the slot failed.
+// bad orders nodes by how much of the task's data they lack, and then by what
+// failed there: those that are faulty for the service come last, before them
+// those on which the slot failed.
 func (g *group) bad(a, b *node) int {
+	if c := cmp.Compare(g.held[b.index], g.held[a.index]); c != 0 {
+		return c
+	}
 	if g.faulty == nil && g.faults == nil {
 		return 0
 	}

@@ -19,11 +19,13 @@ type group struct {
 	path   []*branch    // from the leaf with the best node to the root
 	faulty map[int]bool // by node index, for all; nil for none
 	faults map[int]int  // the same, for the task at hand
+	held   map[int]int  // how many of its volumes a node holds, by node index; nil for none
 }
 
 func (p *placer) newGroup(t *api.Task) *group {
 	g := &group{placer: p, head: t, rules: p.rulesOf(t), counts: p.fleet.countOf(t.ServiceID)}
 	g.blame()
+	g.held = p.held(t)
 	g.root = g.grow(p.fleet.nodes, g.rules.spread)
 	return g
 }
@@ -83,8 +85,12 @@ func failed(t *api.Task) bool {
 }
 
 // prefer makes the nodes on which the slot's tasks of this version failed the
-// last choice for its next one.
+// last choice for its next one, and those that hold its volumes the first.
 func (g *group) prefer(t *api.Task) {
+	if t != g.head && ownVolumes(t) {
+		g.held = g.placer.held(t)
+		defer g.root.again()
+	}
 	var faults map[int]int
 	if t.Failures > 0 {
 		faults = g.slotFaults(t)

@@ -104,6 +104,10 @@ func parseNode(t *testing.T, v *store.View, id string, words []string) *api.Node
 		case "device":
 			class, path, _ := strings.Cut(value, ":")
 			n.Description.Devices = append(n.Description.Devices, api.BoardDevices{Class: class, Paths: []string{path}})
+		case "volume":
+			n.Description.Volumes = append(n.Description.Volumes, value)
+		case "wipe":
+			n.Description.Volumes = nil
 		case "unplug":
 			n.Description.Devices = nil
 		case "label":
@@ -137,6 +141,8 @@ func parseTask(t *testing.T, v *store.View, id string, words []string) *api.Task
 		switch key {
 		case "node":
 			task.NodeID = api.NodeID(value)
+		case "volume":
+			task.Spec.ContainerSpec.Mounts = append(task.Spec.ContainerSpec.Mounts, api.Mount{Type: api.MountVolume, Source: value, Target: "/" + value})
 		case "mem":
 			task.Spec.Resources.Reservations.MemoryBytes = number(t, value) << 20
 		case "cpu":

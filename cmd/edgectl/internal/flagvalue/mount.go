@@ -65,6 +65,10 @@ func setMountField(m *api.Mount, p Pair) (err error) {
 		if err == nil && mode > 0o7777 {
 			err = errors.New("it is not a mode: write octal digits such as 1777")
 		}
+	case "volume-driver":
+		if p.Value != api.VolumeDriver {
+			err = errors.New("there are only local volumes, folders of the board: for a share on the network, mount it on the boards and give it as type=bind")
+		}
 	default:
 		return fmt.Errorf("%q is not known in a mount: use type, source, target, readonly, tmpfs-size and tmpfs-mode", p.Key)
 	}
