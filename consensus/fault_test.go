@@ -141,11 +141,18 @@ func TestFullDiskOfTheLeader(t *testing.T) {
 	disks := newFaulty()
 	bubble(t, disks.tune, func(t *testing.T, f *fleet) {
 		f.found()
+		f.write("before")
+		for _, m := range f.nodes { // one that has not heard of c's vote would need a's, and a can't store one
+			f.eventually(m.id+" knows the others", func() bool { return m.machine.has("before") })
+		}
 		a := f.nodes["a"]
 		disks.fill("a", "append vote")
 		_, _, err := a.Propose(t.Context(), []byte("no room"))
-		if !errors.Is(err, consensus.ErrLeadershipLost) || !strings.Contains(err.Error(), syscall.ENOSPC.Error()) {
+		if !errors.Is(err, consensus.ErrLeadershipLost) {
 			t.Errorf("propose: %v", err)
+		}
+		if err := a.Trouble(); !errors.Is(err, syscall.ENOSPC) {
+			t.Errorf("trouble: %v", err)
 		}
 		f.eventually("another leads", func() bool { l := f.leader(); return l != nil && l.id != "a" })
 		f.write("without a")
