@@ -92,6 +92,7 @@ func furnishRoot(t *tree) error {
 	t.file("etc/shadow", 0o600, []byte("root:*:::::::\nnobody:*:::::::\nsystemd-network:!*:::::::\nsystemd-timesync:!*:::::::\n"))
 	t.link("etc/resolv.conf", "../run/edgeboot/resolv.conf")
 	t.link("etc/mtab", "../proc/self/mounts")
+	t.link("etc/dropbear", "/data/ssh") // where it makes its host key when it is first asked for it
 	for _, name := range applets {
 		if !inPath(t, name) {
 			t.link("usr/bin/"+name, "busybox")

@@ -230,7 +230,7 @@ func writeImage(ctx context.Context, o options, t *tree, boot map[string][]byte,
 // makeRoot makes the read-only system.
 func makeRoot(ctx context.Context, t *tree, target string, o options) error {
 	at := strconv.FormatInt(o.epoch, 10)
-	cmd := exec.CommandContext(ctx, "sqfstar", "-comp", "zstd", "-b", "128K", "-no-xattrs", "-no-progress", "-quiet", "-mkfs-time", at, "-all-time", at, target)
+	cmd := exec.CommandContext(ctx, "sqfstar", "-root-mode", "755", "-comp", "zstd", "-b", "128K", "-no-xattrs", "-no-progress", "-quiet", "-mkfs-time", at, "-all-time", at, target)
 	cmd.Env = slices.DeleteFunc(os.Environ(), func(v string) bool { return strings.HasPrefix(v, "SOURCE_DATE_EPOCH=") }) // refused beside the options
 	stdin, err := cmd.StdinPipe()
 	if err != nil {
