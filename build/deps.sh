@@ -6,13 +6,22 @@ need=""
 want() { # program package
 	command -v "$1" >/dev/null 2>&1 || need="$need $2"
 }
+has() { # file package
+	[ -e "$1" ] || need="$need $2"
+}
 case ${1:-} in
+qemu) # what fleets of emulated boards take, beside what all tests do
+	want qemu-arm-static qemu-user-static
+	want mcopy mtools
+	want qemu-system-x86_64 qemu-system-x86
+	has /usr/share/OVMF/OVMF_CODE_4M.fd ovmf
+	;;
 image) # what making an image takes
 	want sqfstar squashfs-tools
 	want depmod kmod
 	want xz xz-utils
 	want zstd zstd
-	[ -e /usr/share/keyrings/debian-archive-keyring.gpg ] || need="$need debian-archive-keyring"
+	has /usr/share/keyrings/debian-archive-keyring.gpg debian-archive-keyring
 	;;
 *)
 	want containerd containerd
@@ -25,6 +34,9 @@ image) # what making an image takes
 	want ping iputils-ping
 	want sqfstar squashfs-tools
 	want debugfs e2fsprogs
+	want qemu-system-aarch64 qemu-system-arm
+	want qemu-io qemu-utils
+	has /usr/share/AAVMF/AAVMF_CODE.fd qemu-efi-aarch64
 	;;
 esac
 [ -n "$need" ] || exit 0
