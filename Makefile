@@ -15,7 +15,7 @@ GCFLAGS_ := $(SELDOM:%=-gcflags='%=-l') $(OFTEN:%=-gcflags='%=')
 GOBUILD  := CGO_ENABLED=0 go build $(GOFLAGS_) $(GCFLAGS_)
 NODES    ?= 3
 
-.PHONY: build dist size image image-lock deps deps-image lab lab-down demo test test-unit check fmt bench bench-swarm clean
+.PHONY: build dist size image image-check image-lock deps deps-image lab lab-down demo test test-unit check fmt bench bench-swarm clean
 
 build: ## bin/edged, bin/edgectl and the lab's tools, for this machine
 	@mkdir -p bin
@@ -37,6 +37,10 @@ IMAGE_PROGRAMS := $(addprefix dist/,$(addsuffix -linux-$(ARCH),edged edgectl edg
 
 image: deps-image $(IMAGE_PROGRAMS) ## dist/edgeswarm-ARCH.img.xz, to flash (ARCH=arm64 or amd64)
 	go run ./build/image --arch $(ARCH) --epoch $(STAMP)
+
+image-check: image ## build it once more: two builds must make one image
+	go run ./build/image --arch $(ARCH) --epoch $(STAMP) --out dist/check
+	cmp dist/edgeswarm-$(ARCH).img.xz dist/check/edgeswarm-$(ARCH).img.xz && rm -r dist/check
 
 image-lock: deps-image ## pin Debian's newest packages for the images
 	go run ./build/image lock --arch arm64

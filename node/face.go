@@ -88,9 +88,7 @@ func draw(terminal, text string) error {
 		return err
 	}
 	defer f.Close()
-	if err := f.SetWriteDeadline(time.Now().Add(faceTimeout)); err != nil && !os.IsTimeout(err) {
-		return err
-	}
+	_ = f.SetWriteDeadline(time.Now().Add(faceTimeout)) // what can't have one does not hold off
 	text = strings.ReplaceAll("\n"+text, "\n", "\r\n")
 	if name := filepath.Base(terminal); strings.HasPrefix(name, "tty") && len(name) == 4 { // tty1, a screen; not ttyS0
 		text = "\x1b[H\x1b[2J" + text

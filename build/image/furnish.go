@@ -26,6 +26,8 @@ var masked = []string{
 	"dev-hugepages.mount", "systemd-ask-password-console.path", "systemd-ask-password-wall.path", "systemd-sysusers.service", "systemd-remount-fs.service", "systemd-tpm2-setup.service", "systemd-tpm2-setup-early.service", "systemd-pcrmachine.service",
 	"systemd-pcrphase.service", "systemd-pcrphase-sysinit.service", "systemd-pcrphase-initrd.service", "systemd-boot-update.service", "systemd-bootctl.socket", "systemd-creds.socket", "systemd-sysext.socket", "systemd-pcrextend.socket", "systemd-pcrlock.socket",
 	"ldconfig.service", "getty.target", "remote-fs.target", "e2scrub_reap.service", "e2scrub_all.timer", "systemd-tmpfiles-clean.timer", "systemd-hibernate-resume.service", "systemd-hibernate-clear.service", "systemd-battery-check.service", "wpa_supplicant.service", "dropbear.service", "systemd-networkd-wait-online.service", "systemd-mountfsd.socket", "systemd-nsresourced.socket", "systemd-userdbd.socket", "systemd-journald-audit.socket", "systemd-network-generator.service", "systemd-vconsole-setup.service", "systemd-repart.service", "systemd-growfs-root.service", "systemd-udev-settle.service",
+	"modprobe@configfs.service", "modprobe@drm.service", "modprobe@fuse.service", "modprobe@dm_mod.service", "modprobe@efi_pstore.service", "modprobe@loop.service",
+	"systemd-udev-load-credentials.service", "systemd-modules-load.service", "systemd-initctl.socket", "dev-mqueue.mount", "run-lock.mount",
 }
 
 // applets are the commands that busybox stands in for, where no package brings

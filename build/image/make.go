@@ -215,7 +215,8 @@ func writeImage(ctx context.Context, o options, t *tree, boot map[string][]byte,
 	}
 	fmt.Fprintln(progress, "compressing")
 	// Two threads, whatever this machine has: their number shows in the result.
-	cmd := exec.CommandContext(ctx, "xz", "-6", "-T2", "--block-size=32MiB", "--check=crc64", "-k", raw)
+	// Most of it is compressed already, so a higher level gains little.
+	cmd := exec.CommandContext(ctx, "xz", "-3", "-T2", "--block-size=32MiB", "--check=crc64", "-k", raw)
 	if out, err := cmd.CombinedOutput(); err != nil {
 		return fmt.Errorf("compress image: %w: %s", err, out)
 	}
