@@ -46,13 +46,15 @@ func gather(ctx context.Context, heard, changed <-chan struct{}, patience func()
 
 // waveExpects reports whether tasks of an update's wave, in a view with the
 // reports laid over it, have yet to come where the reported ones have come: to
-// their end, so that others may begin, or to run, so that others may end.
+// be ready, so that others may end, to their end, so that others may begin, or to
+// run.
 func waveExpects(v *store.View, reported []api.Object) bool {
-	var ends, starts bool
+	var ready, ends, starts bool
 	services := map[api.ServiceID]bool{}
 	for _, obj := range reported {
 		task := obj.(*api.Task)
 		services[task.ServiceID] = true
+		ready = ready || task.Status.State == api.TaskReady
 		ends = ends || task.Over()
 		starts = starts || task.Status.State == api.TaskRunning
 	}
@@ -69,6 +71,9 @@ func waveExpects(v *store.View, reported []api.Object) bool {
 			before := v.Task(task.Replaces)
 			switch task.DesiredState {
 			case api.TaskReady:
+				if ready && task.Status.State.Before(api.TaskReady) {
+					return true
+				}
 				if ends && before != nil && !before.Over() && reachable(v, before.NodeID) {
 					return true
 				}

@@ -61,6 +61,8 @@ func isFact(v *store.View, task *api.Task, said api.TaskStatus) (fact, urgent bo
 	switch {
 	case next.Over():
 		return !task.Over() || said.Newer(task.Status), said.InMonitor && judging(v, task)
+	case said.State == api.TaskReady && task.DesiredState == api.TaskReady:
+		return task.Status.State != api.TaskReady, false // what it replaces may stop now
 	case said.State == api.TaskRunning:
 		return task.Status.State != api.TaskRunning, false
 	case said.State.Ended() && said.InMonitor:

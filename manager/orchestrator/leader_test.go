@@ -61,6 +61,15 @@ service sweep global-job image=exit:1
 run 4s
 update sweep force
 run 60s`,
+	"moves that fetch first": `node a,b
+service web image=app:1 replicas=3
+run 5s
+node a drain
+update web image=slow:1
+run 20s
+node a active
+node b drain
+run 60s`,
 	"rebalance": `node a
 service web image=app:1 replicas=7 parallelism=2 delay=3s monitor=3s
 service db image=app:1 replicas=3 order=start-first

@@ -27,6 +27,7 @@ func watched(t *rapid.T) *world {
 		}
 		for s := range after.Services.All() {
 			withinParallelism(t, w, before.Service(s.ID), s, after)
+			fetchedFirst(t, w, s, before, after)
 			jobs.check(t, w, s, before, after)
 		}
 	}
@@ -57,6 +58,28 @@ func withinParallelism(t *rapid.T, w *world, old, s *api.Service, v *store.View)
 		}
 		if task.Status.State.Before(api.TaskRunning) && task.Failures == 0 && task.Status.Attempt <= 1 {
 			t.Fatalf("wave %d begins while %s of the one before is %s\n%s", r.Wave, id, task.Status.State, w.log.String())
+		}
+	}
+}
+
+// fetchedFirst checks the handing over of slots from board to board: a task is
+// told to end for one that is placed only once all is fetched for that, and one
+// that waits for another's end begins only after it.
+func fetchedFirst(t *rapid.T, w *world, s *api.Service, before, after *store.View) {
+	for next := range after.TasksOf(s.ID) {
+		old := after.Task(next.Replaces)
+		if old == nil || old.NodeID == next.NodeID || !next.Live() || next.Status.State.Before(api.TaskAssigned) {
+			continue
+		}
+		n := after.Node(old.NodeID)
+		if old.Over() || n == nil || n.Status.State == api.NodeDown {
+			continue
+		}
+		if was := before.Task(old.ID); was.Live() && !old.Live() && next.Status.State.Before(api.TaskReady) {
+			t.Fatalf("%s is told to end for %s, which is %s\n%s", old.ID, next.ID, next.Status.State, w.log.String())
+		}
+		if was := before.Task(next.ID); was != nil && was.DesiredState == api.TaskReady && next.DesiredState == api.TaskRunning {
+			t.Fatalf("%s may run, and %s before it is %s\n%s", next.ID, old.ID, old.Status.State, w.log.String())
 		}
 	}
 }
@@ -110,7 +133,7 @@ func drawSpec(t *rapid.T, name string) api.ServiceSpec {
 }
 
 func drawTemplate(t *rapid.T, s *api.ServiceSpec) {
-	s.TaskTemplate.ContainerSpec.Image = rapid.SampledFrom([]string{"app:1", "app:2", "app:3", "crash:1", "reject:1", "exit:1"}).Draw(t, "image")
+	s.TaskTemplate.ContainerSpec.Image = rapid.SampledFrom([]string{"app:1", "app:2", "app:3", "slow:1", "crash:1", "reject:1", "exit:1"}).Draw(t, "image")
 	s.TaskTemplate.RestartPolicy.Condition = rapid.SampledFrom([]api.RestartCondition{api.RestartAny, api.RestartOnFailure, api.RestartNone}).Draw(t, "restart")
 	s.TaskTemplate.RestartPolicy.MaxAttempts = new(rapid.Uint64Range(0, 2).Draw(t, "attempts"))
 	s.UpdateConfig = &api.UpdateConfig{

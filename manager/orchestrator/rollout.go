@@ -256,6 +256,10 @@ func (p *pass) wave(stale []*slot) {
 	r.Wave++
 	r.Wait, r.Tasks = config.Delay, nil
 	for _, s := range stale {
+		if before := s.predecessor(s.current()); before != nil && !p.outdated(before) {
+			p.retire(s, s.current()) // what it was to take over from is what is wanted
+			continue
+		}
 		next := p.succeed(s, s.current(), config.Order == api.StartFirst, func(*api.Task) {})
 		r.Tasks = append(r.Tasks, next.ID)
 	}

@@ -55,7 +55,7 @@ func (s *slot) replaced(t *api.Task) bool {
 }
 
 // predecessor is the task that still runs until the current one does
-// (start-first); nil if there is none.
+// (start-first), or until all is fetched for it; nil if there is none.
 func (s *slot) predecessor(current *api.Task) *api.Task {
 	for _, t := range s.tasks {
 		if t != current && wanted(t) && current.Replaces == t.ID {

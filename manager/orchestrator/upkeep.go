@@ -30,20 +30,26 @@ func (p *pass) upkeep(s *slot) {
 		p.restart(s, t)
 	case p.misplaced(t):
 		p.relocate(s, t)
-	case t.DesiredState == api.TaskReady && !p.unfinished(s, t, ""):
+	case t.DesiredState == api.TaskReady && s.predecessor(t) == nil && !p.unfinished(s, t, ""):
 		p.change(s, t, func(t *api.Task) { t.DesiredState = api.TaskRunning })
 	}
 }
 
-// handOver retires the task that current takes over from (start-first), once
-// current runs or the other is of no use any more.
+// handOver retires the task that current takes over from, once current has come
+// far enough or the other is of no use any more.
 func (p *pass) handOver(s *slot, current *api.Task) {
-	before := s.predecessor(current)
+	before, state := s.predecessor(current), current.Status.State
+	far := running(current)
+	if current.DesiredState == api.TaskReady {
+		// All is fetched, on another node; or no node takes it, while what the
+		// other has may be what it lacks.
+		far = state == api.TaskPending || !state.Before(api.TaskReady) && state.Before(api.TaskDraining)
+	}
 	for _, t := range slices.Clone(s.tasks) {
 		if t == current || !wanted(t) {
 			continue
 		}
-		if t != before || running(current) || t.Over() || p.lost(t.NodeID) {
+		if t != before || far || t.Over() || p.lost(t.NodeID) {
 			p.retire(s, t)
 		}
 	}
@@ -153,23 +159,26 @@ func (p *pass) covers(id api.NodeID) bool {
 }
 
 // succeed makes a task that takes over the slot from t. With overlap t runs on
-// until the new one does; else it is retired at once, and the new one waits for
-// its end: on the same node by the agent's own sequence, else in state ready
-// (see scheduler.Place).
+// until the new one does. Else it runs on until all is fetched for the new one:
+// on the same node that is the agent's own sequence, in which t is told to end at
+// once (see scheduler.Place), and on another the new one comes to state ready
+// first (see handOver), then waits for t's end. What has ended, or can be told
+// nothing, is not waited for.
 func (p *pass) succeed(s *slot, t *api.Task, overlap bool, edit func(*api.Task)) *api.Task {
-	replaces := t.ID
-	before := s.predecessor(t)
-	overlap = overlap && !t.Over()
-	switch {
-	case before != nil: // that one still serves: let it, and give up t
+	old := t
+	if before := s.predecessor(t); before != nil { // that one still serves: let it, and give up t
+		overlap = overlap || t.DesiredState == api.TaskRunning
 		p.retire(s, t)
-		replaces, overlap = before.ID, true
-	case !overlap:
-		p.retire(s, t)
+		old = before
+	}
+	others := p.unfinished(s, t, old.ID)
+	stays := wanted(old) && assigned(old) && !old.Over() && !p.lost(old.NodeID) && (overlap || !others)
+	if !stays {
+		p.retire(s, old)
 	}
 	return p.create(s, func(next *api.Task) {
-		next.Replaces = replaces
-		if !overlap && p.unfinished(s, next, replaces) {
+		next.Replaces = old.ID
+		if !overlap && stays || others && !(overlap && stays) {
 			next.DesiredState = api.TaskReady
 		}
 		edit(next)

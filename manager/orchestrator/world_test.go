@@ -207,6 +207,9 @@ func (w *world) agent(t *api.Task) {
 			to(api.TaskRejected)
 			return
 		}
+		if strings.HasPrefix(t.Spec.ContainerSpec.Image, "slow") && w.seconds-l.since < 5 {
+			return // it is being fetched
+		}
 		to(api.TaskReady)
 	case l.status.State == api.TaskReady:
 		if old := w.local[t.Replaces]; t.DesiredState == api.TaskRunning && (old == nil || old.node != t.NodeID || old.status.State.Ended() || w.wants(t.Replaces)) {

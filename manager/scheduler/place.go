@@ -87,18 +87,22 @@ func (p *placer) home(t *api.Task) bool {
 	}
 }
 
-// swapped is the task that t replaces, if that was told to end and has not yet:
-// on its node its resources and ports are t's, since the agent stops the one
-// before it starts the other. Nil if there is none.
+// swapped is the task that t replaces, if that has not ended and was told to, or
+// is told so now if t is put on its node: there its resources and ports are t's,
+// since the agent stops the one before it starts the other. Nil if there is none.
 func (p *placer) swapped(t *api.Task) *api.Task {
 	if t.Replaces == "" {
 		return nil
 	}
 	old := p.v.Task(t.Replaces)
-	if old == nil || old.DesiredState.Before(api.TaskDraining) || old.Over() {
+	switch {
+	case old == nil || old.Over():
 		return nil
+	case old.DesiredState.Before(api.TaskDraining) && (t.DesiredState != api.TaskReady || old.Status.State.Before(api.TaskAssigned)):
+		return nil // it runs on until t does
+	default:
+		return old
 	}
-	return old
 }
 
 // fits tells why a node can't take the task, swapping places with the other.
@@ -109,7 +113,9 @@ func (p *placer) fits(n *node, t, swapped *api.Task) reason {
 	}
 	count := 0
 	if r.maxReplicas > 0 {
-		count = p.fleet.countOf(t.ServiceID)[n.index]
+		if count = p.fleet.countOf(t.ServiceID)[n.index]; givesWay(swapped, n) {
+			count--
+		}
 	}
 	return r.room(n, count, swapped)
 }
@@ -133,8 +139,15 @@ func (p *placer) place(g *group, t *api.Task) {
 	}
 }
 
+// givesWay reports whether a task that is wanted on the node no longer is once
+// another has swapped places with it.
+func givesWay(swapped *api.Task, n *node) bool {
+	return swapped != nil && swapped.NodeID == n.ID && swapped.Live()
+}
+
 // assign puts the task on the node. It may run at once, unless it must wait for
-// the end of a task on another node.
+// the end of a task on another node. On one node its agent sees to the order:
+// so the task that gives way is told to end.
 func (p *placer) assign(n *node, t, swapped *api.Task) {
 	next := *t
 	next.NodeID = n.ID
@@ -147,9 +160,18 @@ func (p *placer) assign(n *node, t, swapped *api.Task) {
 	if elsewhere {
 		swapped = nil
 	}
+	gives := givesWay(swapped, n)
+	if gives {
+		old := *swapped
+		old.DesiredState = api.TaskShutdown
+		p.puts = append(p.puts, &old)
+		next.DesiredState = api.TaskRunning
+	}
 	next.Ports = n.choosePorts(t.Ports, swapped)
 	n.take(&next, swapped)
-	p.fleet.countOf(t.ServiceID)[n.index]++
+	if !gives {
+		p.fleet.countOf(t.ServiceID)[n.index]++
+	}
 	p.puts = append(p.puts, &next)
 }
 
