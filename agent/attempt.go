@@ -151,9 +151,9 @@ func (w *worker) make(ctx context.Context, image api.ImageID) error {
 	return w.learnCheck(ctx)
 }
 
-// takeOver waits until the task that this one replaces has stopped. One that is
-// still wanted and in nobody's way is left alone: the leader stops it once this
-// one runs.
+// takeOver waits until the task that this one replaces has stopped, or has taken
+// longer than it may and holds no port that this one needs. One that is still
+// wanted and in nobody's way is left alone: the leader stops it once this one runs.
 func (w *worker) takeOver(ctx context.Context, holder api.TaskID) error {
 	old := w.a.predecessor(w)
 	if old == nil || old.stopped.opened() {
@@ -165,10 +165,19 @@ func (w *worker) takeOver(ctx context.Context, holder api.TaskID) error {
 		return nil
 	}
 	w.note("waits for the task it replaces to stop")
-	if !await(ctx, old.stopped) {
+	var late <-chan time.Time
+	if holder != old.id {
+		late = time.After(old.task.StopBound())
+	}
+	select {
+	case <-old.stopped.c:
+		return nil
+	case <-late:
+		w.a.log.Warn("task starts beside the one it replaces, which will not stop", "task", w.id, "old", old.id)
+		return nil
+	case <-ctx.Done():
 		return ctx.Err()
 	}
-	return nil
 }
 
 func (w *worker) awaitPorts(ctx context.Context) error {

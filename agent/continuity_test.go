@@ -391,6 +391,33 @@ func TestSwapStopFirst(t *testing.T) {
 	}
 }
 
+// TestSwapWithOneThatWillNotStop: it is waited for as long as it may take and a
+// while longer, but for ever only if it holds a port.
+func TestSwapWithOneThatWillNotStop(t *testing.T) {
+	for name, c := range map[string]struct {
+		port uint16
+		want api.TaskState
+	}{"in nobody's way": {0, api.TaskRunning}, "with the port": {80, api.TaskReady}} {
+		t.Run(name, func(t *testing.T) {
+			inBubble(t, func(b *board) {
+				b.deaf = "old.1"
+				old := published(task("old"), c.port)
+				old.Spec.ContainerSpec.StopGracePeriod = new(3 * time.Second)
+				b.leader.tasks(old)
+				b.after(time.Second)
+				b.swap("old", published(task("new"), c.port), true)
+				b.after(32 * time.Second)
+				b.want("new", api.TaskReady, 1)
+				b.after(2 * time.Second)
+				b.want("new", c.want, 1)
+				b.want("old", api.TaskDraining, 1)
+				b.after(time.Hour)
+				b.want("new", c.want, 1)
+			})
+		})
+	}
+}
+
 func TestSwapStartFirst(t *testing.T) {
 	inBubble(t, func(b *board) {
 		b.leader.tasks(task("old"))

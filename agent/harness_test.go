@@ -48,8 +48,9 @@ type board struct {
 	boots    int
 	mu       sync.Mutex
 	hostname string
-	full     bool // the disk
-	count    int  // of writes to it, by this agent
+	full     bool   // the disk
+	deaf     string // a container whose stop never ends
+	count    int    // of writes to it, by this agent
 }
 
 // newBoard starts a board; what the containers do is by their command, or by
@@ -80,11 +81,28 @@ func newBoard(t *testing.T, script func(runtime.Container) sim.Script) *board {
 	return b
 }
 
+// hearing is a runtime in which one container can't be stopped.
+type hearing struct {
+	runtime.Driver
+	b *board
+}
+
+func (h hearing) Stop(ctx context.Context, id, signal string, grace time.Duration) error {
+	h.b.mu.Lock()
+	deaf := h.b.deaf == id
+	h.b.mu.Unlock()
+	if deaf {
+		<-ctx.Done()
+		return ctx.Err()
+	}
+	return h.Driver.Stop(ctx, id, signal, grace)
+}
+
 // begin starts edged.
 func (b *board) begin() {
 	b.Helper()
 	agent, err := New(Config{
-		Node: "node1", Dir: b.dir, VolumesDir: b.volumes, FilesDir: b.files, Seal: testSeal(1), CgroupParent: "/edgeswarm", BootID: fmt.Sprintf("boot%d", b.boots), Driver: b.host.Open(),
+		Node: "node1", Dir: b.dir, VolumesDir: b.volumes, FilesDir: b.files, Seal: testSeal(1), CgroupParent: "/edgeswarm", BootID: fmt.Sprintf("boot%d", b.boots), Driver: hearing{b.host.Open(), b},
 		Images: b.images, Network: b.network, Logs: b.logs, Sessions: b.leader, Changed: b.changed, Dial: b.dial,
 		Describe: b.describe,
 		Addrs:    func() []netip.AddrPort { return []netip.AddrPort{netip.MustParseAddrPort("192.0.2.1:2377")} },

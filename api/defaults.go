@@ -11,6 +11,20 @@ const (
 	DefaultTaskHistory = 5
 )
 
+// stopSlack is how long after its grace period a task that was told to end is
+// waited for, before others go on without.
+const stopSlack = 30 * time.Second
+
+// StopBound is how long a task that was told to end is waited for: one that will
+// not end is not for ever in the way of the one that replaces it.
+func (t *Task) StopBound() time.Duration {
+	grace := DefaultStopGracePeriod
+	if set := t.Spec.ContainerSpec.StopGracePeriod; set != nil {
+		grace = *set
+	}
+	return grace + stopSlack
+}
+
 // Defaults returns the spec with every default of Swarm's written out, names in
 // the form in which they are kept. It shares nothing with s.
 func (s ServiceSpec) Defaults() ServiceSpec {

@@ -179,10 +179,11 @@ func (l *loop) decide(v *store.View, changes []store.Change, known bool) outcome
 		now = t
 	}
 	facts := l.dispatch.Facts(v, now)
-	informed := v.With(facts.Puts(), nil)
+	heard := slices.Concat(facts.Puts(), facts.Ready)
+	informed := v.With(heard, nil)
 	managers, voters := l.managers(informed)
 	informed = informed.With(managers, nil)
-	said := v.Diff(facts.Puts(), nil)
+	said := v.Diff(heard, nil)
 	dirty := l.memory.dirty(informed, changes, said, voters)
 	if dirty != nil {
 		l.watches.due(dirty)
@@ -195,7 +196,7 @@ func (l *loop) decide(v *store.View, changes []store.Change, known bool) outcome
 	placed := l.memory.sums.Update(laid, overlay).Place(laid)
 
 	out := outcome{index: v.Index, deletes: plan.Deletes, timers: plan.Timers, dirty: dirty, voters: voters, reported: map[api.ServiceID]bool{}}
-	for _, task := range facts.Tasks {
+	for _, task := range slices.Concat(facts.Tasks, facts.Ready) {
 		out.reported[task.(*api.Task).ServiceID] = true
 	}
 	out.puts = [][]api.Object{facts.Puts(), plan.Puts, placed.Puts}

@@ -18,7 +18,7 @@ type memory struct {
 	sums  *scheduler.Sums
 	index uint64
 	// again are services to be planned whatever has changed: what was decided
-	// of them was not stored, or was decided by reports that are not.
+	// of them was not stored, or was decided by reports that need not be.
 	again map[api.ServiceID]bool
 	// voters are raft's members as planners were last told, and whether they vote.
 	voters map[api.NodeID]bool
@@ -50,14 +50,12 @@ func (m memory) dirty(v *store.View, changes, said []store.Change, voters map[ap
 // after is the memory for the next pass, once the outcome of this one was
 // stored, or was not.
 func (m memory) after(out outcome, stored bool) memory {
-	m.voters, m.again = out.voters, nil
+	m.voters, m.again = out.voters, out.reported
 	switch {
 	case (!stored || out.limited) && out.dirty == nil:
 		return memory{}
 	case !stored || out.limited:
 		m.again = out.dirty
-	case out.waits:
-		m.again = out.reported
 	}
 	return m
 }

@@ -35,13 +35,13 @@ func TestWhatWasNotStoredIsPlannedAgain(t *testing.T) {
 		want   map[api.ServiceID]bool
 		all    bool
 	}{
-		"stored":                {out: outcome{voters: voters, dirty: web}, stored: true},
-		"refused":               {out: outcome{voters: voters, dirty: web}, want: web},
-		"refused, of all":       {out: outcome{voters: voters}, all: true},
-		"in part":               {out: outcome{voters: voters, dirty: web, limited: true}, stored: true, want: web},
-		"in part, of all":       {out: outcome{voters: voters, limited: true}, stored: true, all: true},
-		"by reports that wait":  {out: outcome{voters: voters, dirty: map[api.ServiceID]bool{}, reported: web, waits: true}, stored: true, want: web},
-		"by reports now stored": {out: outcome{voters: voters, dirty: web, reported: web}, stored: true},
+		"stored":                    {out: outcome{voters: voters, dirty: web}, stored: true},
+		"refused":                   {out: outcome{voters: voters, dirty: web}, want: web},
+		"refused, of all":           {out: outcome{voters: voters}, all: true},
+		"in part":                   {out: outcome{voters: voters, dirty: web, limited: true}, stored: true, want: web},
+		"in part, of all":           {out: outcome{voters: voters, limited: true}, stored: true, all: true},
+		"by reports that wait":      {out: outcome{voters: voters, dirty: map[api.ServiceID]bool{}, reported: web, waits: true}, stored: true, want: web},
+		"by reports, stored or not": {out: outcome{voters: voters, dirty: web, reported: web}, stored: true, want: web},
 	} {
 		got := dirty(known.after(c.out, c.stored), voters)
 		if (got == nil) != c.all || !maps.Equal(got, c.want) {

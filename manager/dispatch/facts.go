@@ -17,11 +17,14 @@ type Facts struct {
 	// Tasks began to run, or ended for good. They can wait for each other: the
 	// agents would say them again to another leader.
 	Tasks []api.Object
+	// Ready tasks have all that they need, and wait for one on their board to end,
+	// as it was told to. Planners go by that, but it is not worth a commit.
+	Ready []api.Object
 	// Urgent is set if one of Tasks is a failure that an update has to judge.
 	Urgent bool
 }
 
-// Puts are all the changed objects.
+// Puts are all the changed objects that are to be stored.
 func (f Facts) Puts() []api.Object { return slices.Concat(f.Nodes, f.Tasks) }
 
 // Facts compares what was heard with a view. The fleet's time is given to what
@@ -39,16 +42,20 @@ func (s *Server) Facts(v *store.View, fleetTime time.Time) Facts {
 			delete(s.watch.tasks, id) // it is stored, and need not be looked at again
 			continue
 		}
-		fact, urgent := isFact(v, task, said)
-		if !fact {
-			continue
-		}
 		next := *task
 		next.Status = said
+		fact, urgent := isFact(v, task, said)
+		if !fact {
+			if said.State == api.TaskReady && task.Replaces != "" && task.Live() {
+				facts.Ready = append(facts.Ready, &next)
+			}
+			continue
+		}
 		facts.Tasks = append(facts.Tasks, &next)
 		facts.Urgent = facts.Urgent || urgent
 	}
 	slices.SortFunc(facts.Tasks, byKey)
+	slices.SortFunc(facts.Ready, byKey)
 	return facts
 }
 

@@ -179,8 +179,15 @@ func TestOnlyFactsAreCommitted(t *testing.T) {
 		service      *api.Service
 		version      uint64
 		said         api.TaskStatus
+		replaces     api.TaskID
 		fact, urgent bool
+		ready        bool
 	}{
+		"ready for another's end":        {stored: at(api.TaskAssigned, 0), desired: api.TaskReady, said: at(api.TaskReady, 1), fact: true},
+		"ready again":                    {stored: at(api.TaskReady, 1), desired: api.TaskReady, said: at(api.TaskReady, 2)},
+		"ready to swap":                  {stored: at(api.TaskAssigned, 0), replaces: "old", said: at(api.TaskReady, 1), ready: true},
+		"ready, and unwanted":            {stored: at(api.TaskAssigned, 0), replaces: "old", desired: api.TaskShutdown, said: at(api.TaskReady, 1)},
+		"ready, on its own":              {stored: at(api.TaskAssigned, 0), said: at(api.TaskReady, 1)},
 		"preparing":                      {stored: at(api.TaskAssigned, 0), said: at(api.TaskPreparing, 0)},
 		"starting":                       {stored: at(api.TaskAssigned, 0), said: at(api.TaskStarting, 1)},
 		"first running":                  {stored: at(api.TaskAssigned, 0), said: at(api.TaskRunning, 1), fact: true},
@@ -200,7 +207,7 @@ func TestOnlyFactsAreCommitted(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			stored := task("t", "b")
-			stored.Status, stored.SpecVersion = c.stored, c.version
+			stored.Status, stored.SpecVersion, stored.Replaces = c.stored, c.version, c.replaces
 			if c.desired != "" {
 				stored.DesiredState = c.desired
 			}
@@ -214,6 +221,9 @@ func TestOnlyFactsAreCommitted(t *testing.T) {
 			facts := s.Facts(v, time.Now())
 			if (len(facts.Tasks) == 1) != c.fact || facts.Urgent != c.urgent {
 				t.Errorf("fact %v urgent %v, want %v %v", len(facts.Tasks) == 1, facts.Urgent, c.fact, c.urgent)
+			}
+			if (len(facts.Ready) == 1) != c.ready {
+				t.Errorf("ready to swap: %v, want %v", len(facts.Ready) == 1, c.ready)
 			}
 		})
 	}

@@ -2,6 +2,7 @@ package orchestrator_test
 
 import (
 	"fmt"
+	"maps"
 	"reflect"
 	"time"
 
@@ -19,7 +20,7 @@ type kept struct {
 	changes []store.Change
 	sums    *scheduler.Sums // of the view before the changes; nil if nothing is known
 	timers  map[orchestrator.TimerKey]orchestrator.Timer
-	plans   int // that were of less than all
+	again   map[api.ServiceID]bool // that were planned by what is not stored
 }
 
 func (k *kept) note(changes []store.Change) {
@@ -35,7 +36,7 @@ func (k *kept) forget() {
 }
 
 // compare plans the world's view anew, by what is remembered.
-func (k *kept) compare(w *world, want orchestrator.Result, placed scheduler.Result) {
+func (k *kept) compare(w *world, v *store.View, said []store.Change, want orchestrator.Result, placed scheduler.Result) {
 	if k == nil {
 		return
 	}
@@ -44,18 +45,21 @@ func (k *kept) compare(w *world, want orchestrator.Result, placed scheduler.Resu
 		k.sums, k.timers = scheduler.Sum(w.v), map[orchestrator.TimerKey]orchestrator.Timer{}
 	} else {
 		k.sums = k.sums.Update(w.v, k.changes)
-		if in.Dirty = orchestrator.Dirty(w.v, k.changes); in.Dirty != nil {
+		if in.Dirty = orchestrator.Dirty(v, append(k.changes, said...)); in.Dirty != nil {
 			k.due(w, in.Dirty)
-			k.plans++
+			maps.Copy(in.Dirty, k.again)
 		}
 	}
-	k.changes = nil
-	got := orchestrator.Plan(w.v, in)
+	k.changes, k.again = nil, map[api.ServiceID]bool{}
+	for _, c := range said {
+		k.again[c.New.(*api.Task).ServiceID] = true
+	}
+	got := orchestrator.Plan(v, in)
 	if !reflect.DeepEqual(got.Puts, want.Puts) || !reflect.DeepEqual(got.Deletes, want.Deletes) {
 		k.fail(fmt.Sprintf("with %v dirty %d puts and %d deletes are planned, %d and %d with all", in.Dirty, len(got.Puts), len(got.Deletes), len(want.Puts), len(want.Deletes)))
 	}
-	laid := w.v.With(got.Puts, got.Deletes)
-	if there := k.sums.Update(laid, w.v.Diff(got.Puts, got.Deletes)).Place(laid); !reflect.DeepEqual(there, placed) {
+	laid := v.With(got.Puts, got.Deletes)
+	if there := k.sums.Update(laid, append(said, v.Diff(got.Puts, got.Deletes)...)).Place(laid); !reflect.DeepEqual(there, placed) {
 		k.fail(fmt.Sprintf("by the sums kept tasks are placed as %v, by all as %v", there.Puts, placed.Puts))
 	}
 	for key := range k.timers {

@@ -36,6 +36,7 @@ func (p *pass) rebalance() {
 		if r.Wave == 0 || p.waited(key, r.Wait) {
 			p.move(moves)
 		}
+	case p.hangs():
 	default:
 		key.Wait = WaitMonitor
 		if r.Wave == 0 || p.waited(key, config.Monitor) {

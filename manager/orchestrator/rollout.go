@@ -37,6 +37,7 @@ func (p *pass) rollout() {
 			p.wave(stale)
 		}
 	case later: // a task that was moved just now: its turn comes when it is placed
+	case p.hangs(): // no wave waits for it, but all is not done before it runs
 	default:
 		key.Wait = WaitMonitor
 		if r.Wave == 0 || p.waited(key, p.config().Monitor) {
@@ -241,7 +242,16 @@ func (p *pass) waveRuns() bool {
 // the update goes on without it.
 func (p *pass) stuck(s *slot, t *api.Task) bool {
 	before := s.find(t.Replaces)
-	return before != nil && p.ending(before) && p.overdue(before)
+	return before != nil && p.ending(before) && p.overdue(s, before)
+}
+
+// hangs reports whether a slot has no running task because its old one will not
+// end.
+func (p *pass) hangs() bool {
+	return slices.ContainsFunc(p.slots, func(s *slot) bool {
+		t := s.current()
+		return t != nil && !running(t) && !t.Over() && p.stuck(s, t)
+	})
 }
 
 // wave replaces the tasks of as many slots as the config allows.

@@ -55,16 +55,12 @@ func (p *pass) handOver(s *slot, current *api.Task) {
 	}
 }
 
-// stopSlack is how long after its grace period a task that was told to end is
-// waited for, before others go on without.
-const stopSlack = 30 * time.Second
-
 // unfinished reports whether a task of the slot, other than current and the
 // one named, was told to end and may still run. One that will not end is not
 // waited for for ever.
 func (p *pass) unfinished(s *slot, current *api.Task, but api.TaskID) bool {
 	return slices.ContainsFunc(s.tasks, func(t *api.Task) bool {
-		return t != current && t.ID != but && p.ending(t) && !p.overdue(t)
+		return t != current && t.ID != but && p.ending(t) && !p.overdue(s, t)
 	})
 }
 
@@ -74,13 +70,14 @@ func (p *pass) ending(t *api.Task) bool {
 }
 
 // overdue reports whether a task that is ending has been so for longer than it
-// may take.
-func (p *pass) overdue(t *api.Task) bool {
-	grace := api.DefaultStopGracePeriod
-	if set := t.Spec.ContainerSpec.StopGracePeriod; set != nil {
-		grace = *set
+// may take. While what takes over from it on its node is fetched, it runs on.
+func (p *pass) overdue(s *slot, t *api.Task) bool {
+	for _, next := range s.tasks {
+		if next.Replaces == t.ID && next.NodeID == t.NodeID && next.Live() && next.Status.State.Before(api.TaskReady) && next.Status.Attempt <= 1 {
+			return false
+		}
 	}
-	return p.outlasted(TimerKey{Service: p.s.ID, Wait: WaitStop, Task: t.ID}, grace+stopSlack)
+	return p.outlasted(TimerKey{Service: p.s.ID, Wait: WaitStop, Task: t.ID}, t.StopBound())
 }
 
 // refresh lets a task that no node has been told of follow the spec: nothing

@@ -120,11 +120,13 @@ func (w *world) plan() int {
 		if passes > 10 {
 			panic("plans never end:\n" + w.log.String())
 		}
-		result := orchestrator.Plan(w.v, w.input())
-		laid := w.v.With(result.Puts, result.Deletes)
+		ready := w.ready()
+		informed := w.v.With(ready, nil)
+		result := orchestrator.Plan(informed, w.input())
+		laid := informed.With(result.Puts, result.Deletes)
 		placed := scheduler.Place(laid)
-		w.kept.compare(w, result, placed)
-		w.check(w.v, laid.With(placed.Puts, nil), result)
+		w.kept.compare(w, informed, w.v.Diff(ready, nil), result, placed)
+		w.check(informed, laid.With(placed.Puts, nil), result)
 		w.keep(result.Timers)
 		puts := map[string]api.Object{}
 		for _, obj := range slices.Concat(result.Puts, placed.Puts) {
@@ -210,9 +212,15 @@ func (w *world) agent(t *api.Task) {
 		if strings.HasPrefix(t.Spec.ContainerSpec.Image, "slow") && w.seconds-l.since < 5 {
 			return // it is being fetched
 		}
+		if strings.HasPrefix(t.Spec.ContainerSpec.Image, "huge") && w.seconds-l.since < 60 {
+			return
+		}
 		to(api.TaskReady)
 	case l.status.State == api.TaskReady:
-		if old := w.local[t.Replaces]; t.DesiredState == api.TaskRunning && (old == nil || old.node != t.NodeID || old.status.State.Ended() || w.wants(t.Replaces)) {
+		// One that will not end is waited for as long as it may take, and if it
+		// holds a port, until it does.
+		late := w.seconds-l.since >= int(t.StopBound()/time.Second) && len(t.Ports) == 0
+		if old := w.local[t.Replaces]; t.DesiredState == api.TaskRunning && (late || old == nil || old.node != t.NodeID || old.status.State.Ended() || w.wants(t.Replaces)) {
 			l.status.Attempt = max(1, l.status.Attempt)
 			to(api.TaskRunning)
 		}
@@ -279,6 +287,21 @@ func (w *world) report() {
 		w.commits++
 	}
 	w.commit(puts, nil)
+}
+
+// ready are tasks that are reported to wait for one on their board to end: that
+// is not stored.
+func (w *world) ready() (list []api.Object) {
+	for _, id := range slices.Sorted(maps.Keys(w.local)) {
+		l, t := w.local[id], w.v.Task(id)
+		if t == nil || w.off[l.node] || !l.status.Newer(t.Status) || l.status.State != api.TaskReady || t.Replaces == "" || !t.Live() {
+			continue
+		}
+		next := *t
+		next.Status = l.status
+		list = append(list, &next)
+	}
+	return list
 }
 
 // power switches a board off or on. The leader concludes at once.
