@@ -162,13 +162,12 @@ func (p *pass) covers(id api.NodeID) bool {
 // first (see handOver), then waits for t's end. What has ended, or can be told
 // nothing, is not waited for.
 func (p *pass) succeed(s *slot, t *api.Task, overlap bool, edit func(*api.Task)) *api.Task {
-	old := t
+	old, others := t, p.unfinished(s, t, "")
 	if before := s.predecessor(t); before != nil { // that one still serves: let it, and give up t
 		overlap = overlap || t.DesiredState == api.TaskRunning
 		p.retire(s, t)
 		old = before
 	}
-	others := p.unfinished(s, t, old.ID)
 	stays := wanted(old) && assigned(old) && !old.Over() && !p.lost(old.NodeID) && (overlap || !others)
 	if !stays {
 		p.retire(s, old)
