@@ -62,8 +62,8 @@ func withinParallelism(t *rapid.T, w *world, old, s *api.Service, v *store.View)
 	}
 }
 
-// fetchedFirst checks the handing over of slots from board to board: a task is
-// told to end for one that is placed only once all is fetched for that, and one
+// fetchedFirst checks the handing over of slots from board to board: a task that
+// runs is told to end for one that is placed only once all is fetched for that, and one
 // that waits for another's end begins only after it.
 func fetchedFirst(t *rapid.T, w *world, s *api.Service, before, after *store.View) {
 	for next := range after.TasksOf(s.ID) {
@@ -75,7 +75,7 @@ func fetchedFirst(t *rapid.T, w *world, s *api.Service, before, after *store.Vie
 		if old.Over() || n == nil || n.Status.State == api.NodeDown {
 			continue
 		}
-		if was := before.Task(old.ID); was.Live() && !old.Live() && next.Status.State.Before(api.TaskReady) {
+		if was := before.Task(old.ID); was.Live() && was.Status.State == api.TaskRunning && !old.Live() && next.Status.State.Before(api.TaskReady) {
 			t.Fatalf("%s is told to end for %s, which is %s\n%s", old.ID, next.ID, next.Status.State, w.log.String())
 		}
 		if was := before.Task(next.ID); was != nil && was.DesiredState == api.TaskReady && next.DesiredState == api.TaskRunning {

@@ -159,8 +159,8 @@ func (p *pass) covers(id api.NodeID) bool {
 // until the new one does. Else it runs on until all is fetched for the new one:
 // on the same node that is the agent's own sequence, in which t is told to end at
 // once (see scheduler.Place), and on another the new one comes to state ready
-// first (see handOver), then waits for t's end. What has ended, or can be told
-// nothing, is not waited for.
+// first (see handOver), then waits for t's end. What does not run yet, or can be
+// told nothing, is not kept for that.
 func (p *pass) succeed(s *slot, t *api.Task, overlap bool, edit func(*api.Task)) *api.Task {
 	old, others := t, p.unfinished(s, t, "")
 	if before := s.predecessor(t); before != nil { // that one still serves: let it, and give up t
@@ -168,13 +168,13 @@ func (p *pass) succeed(s *slot, t *api.Task, overlap bool, edit func(*api.Task))
 		p.retire(s, t)
 		old = before
 	}
-	stays := wanted(old) && assigned(old) && !old.Over() && !p.lost(old.NodeID) && (overlap || !others)
+	stays := wanted(old) && assigned(old) && !old.Over() && !p.lost(old.NodeID) && (overlap || !others || running(old))
 	if !stays {
 		p.retire(s, old)
 	}
 	return p.create(s, func(next *api.Task) {
 		next.Replaces = old.ID
-		if !overlap && stays || others && !(overlap && stays) {
+		if stays && !overlap || !stays && others {
 			next.DesiredState = api.TaskReady
 		}
 		edit(next)
