@@ -71,6 +71,9 @@ func fetchedFirst(t *rapid.T, w *world, s *api.Service, before, after *store.Vie
 		if old == nil || old.NodeID == next.NodeID || !next.Live() || next.Status.State.Before(api.TaskAssigned) {
 			continue
 		}
+		if s.Spec.Mode.Job() && *old.JobIteration != *next.JobIteration {
+			continue // a new run of a job ends the one before at once
+		}
 		n := after.Node(old.NodeID)
 		if old.Over() || n == nil || n.Status.State == api.NodeDown {
 			continue
