@@ -150,6 +150,15 @@ type (
 		Since         time.Time `json:",omitzero"`
 		// Local asks only for what this board holds.
 		Local bool
+		// From is where to go on with the lines of one task, instead of Tail: the
+		// Place of the last line that was read. With Local only.
+		From *LogPlace `json:",omitempty"`
+	}
+	// LogPlace is a place among the lines that a board keeps of a task. It means
+	// nothing on another.
+	LogPlace struct {
+		File uint64
+		At   int64
 	}
 	// LogLine is a line of a task's output, without its line feed.
 	LogLine struct {
@@ -162,6 +171,8 @@ type (
 		Slot    int
 		// Partial marks a piece of a line longer than 16 KiB; more follows.
 		Partial bool
+		// Place is behind the line; nil for a line that is kept nowhere.
+		Place *LogPlace `json:",omitempty"`
 	}
 
 	// ExecInput is the start of an exec (first message) or input to it.

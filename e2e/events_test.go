@@ -46,21 +46,47 @@ func parseEvents(text string) (list []eventRow, err error) {
 	return list, nil
 }
 
-// follower is a person who follows events.
-type follower struct {
-	f     *fleet
-	since uint64
-	mu    sync.Mutex
-	out   bytes.Buffer
-	errs  bytes.Buffer
-	end   func() error
+// background is an edgectl that goes on until it is ended.
+type background struct {
+	mu   sync.Mutex
+	out  bytes.Buffer
+	errs bytes.Buffer
+	end  func() error
 }
 
 // Write takes in what edgectl prints.
-func (w *follower) Write(p []byte) (int, error) {
+func (w *background) Write(p []byte) (int, error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	return w.out.Write(p)
+}
+
+// printed are the whole lines so far.
+func (w *background) printed() string {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	text := w.out.String()
+	return text[:strings.LastIndexByte(text, '\n')+1]
+}
+
+// begin runs edgectl on a board, until it is ended or the test is.
+func (f *fleet) begin(board int, args ...string) *background {
+	f.t.Helper()
+	w := &background{}
+	ctx, cancel := context.WithCancel(context.Background())
+	cmd := exec.CommandContext(ctx, filepath.Join(bin, "edgectl"), append([]string{"--host", "unix://" + f.board(board).Socket()}, args...)...)
+	cmd.Stdout, cmd.Stderr = w, &w.errs
+	f.do(cmd.Start())
+	w.end = sync.OnceValue(func() error { cancel(); return cmd.Wait() })
+	f.t.Cleanup(func() { _ = w.end() }) // it is killed
+	return w
+}
+
+// follower is a person who follows events.
+type follower struct {
+	*background
+	f     *fleet
+	since uint64
 }
 
 // followEvents begins with what happens from now on.
@@ -70,14 +96,8 @@ func (f *fleet) followEvents(board int) *follower {
 	if err != nil || len(all) == 0 {
 		f.t.Fatalf("%d events: %v", len(all), err)
 	}
-	w := &follower{f: f, since: all[len(all)-1].Index}
-	ctx, cancel := context.WithCancel(context.Background())
-	cmd := exec.CommandContext(ctx, filepath.Join(bin, "edgectl"), "--host", "unix://"+f.board(board).Socket(), "events", "-f", "--since", fmt.Sprint(w.since), "--format", "json")
-	cmd.Stdout, cmd.Stderr = w, &w.errs
-	f.do(cmd.Start())
-	w.end = sync.OnceValue(func() error { cancel(); return cmd.Wait() })
-	f.t.Cleanup(func() { _ = w.end() }) // it is killed
-	return w
+	since := all[len(all)-1].Index
+	return &follower{f.begin(board, "events", "-f", "--since", fmt.Sprint(since), "--format", "json"), f, since}
 }
 
 // sawAll waits until the follower has seen all that the fleet tells of, and
@@ -91,10 +111,7 @@ func (w *follower) sawAll(board int) []eventRow {
 		if err != nil {
 			return err
 		}
-		w.mu.Lock()
-		text := w.out.String()
-		w.mu.Unlock()
-		if seen, err = parseEvents(text[:strings.LastIndexByte(text, '\n')+1]); err != nil {
+		if seen, err = parseEvents(w.printed()); err != nil {
 			return err
 		}
 		brief := func(list []eventRow) (out []string) {

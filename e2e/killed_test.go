@@ -24,12 +24,23 @@ func TestProgramsAreKilled(t *testing.T) {
 	w := f.watch([]string{"service", "ps", "count"}, []int{1, 2, 3}, nil)
 	lead := f.leader(1)
 	other := f.other(lead)
+	follower := f.begin(f.other(lead, other), "service", "logs", "-f", "count")
 	for _, i := range []int{other, lead} {
 		f.edgedIsKilled(i, before)
 	}
 	f.containerdIsKilled(other, before)
 	w.end(f)
 	f.untouched(before, 1, 2, 3)
+	want := f.counted(1)
+	f.until("who follows the logs has read them all, each line once", soon, func() error {
+		got := f.countedIn(follower.printed())
+		for task, n := range want {
+			if got[task] < n {
+				return fmt.Errorf("%s is at line %d, and the follower at %d", task, n, got[task])
+			}
+		}
+		return nil
+	})
 	for _, r := range f.runs(1, "count", 3) {
 		if r.Attempt != 1 || r.History {
 			t.Errorf("%s on %s is at attempt %d: it was started again", r.Name, r.Node, r.Attempt)
@@ -68,8 +79,13 @@ func (f *fleet) edgedIsKilled(i int, before map[string]string) {
 // that is missing, twice there or out of order, and returns each one's last.
 func (f *fleet) counted(asked int) map[string]int {
 	f.t.Helper()
+	return f.countedIn(f.must(asked, "service", "logs", "count"))
+}
+
+func (f *fleet) countedIn(logs string) map[string]int {
+	f.t.Helper()
 	last := map[string]int{}
-	for line := range strings.Lines(f.must(asked, "service", "logs", "count")) {
+	for line := range strings.Lines(logs) {
 		who, text, ok := strings.Cut(strings.TrimSuffix(line, "\n"), "|")
 		var n int
 		if _, err := fmt.Sscanf(text, " line %d", &n); !ok || err != nil {

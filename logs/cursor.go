@@ -23,6 +23,7 @@ type cursor struct {
 	at     int64  // in the current file, of buf
 	buf    []byte // what was read of it and not yet used
 	last   bool   // nothing more is written to the current file
+	torn   bool   // the file to go on with is gone
 	since  time.Time
 }
 
@@ -54,7 +55,7 @@ func (c *cursor) next() (api.LogLine, bool, error) {
 			return api.LogLine{}, false, err
 		case !r.at.Before(c.since):
 			line := r.line(c.task)
-			line.Data = bytes.Clone(line.Data)
+			line.Data, line.Place = bytes.Clone(line.Data), c.place()
 			return line, true, nil
 		}
 	}
@@ -63,8 +64,23 @@ func (c *cursor) next() (api.LogLine, bool, error) {
 func (c *cursor) gap() api.LogLine {
 	return api.LogLine{
 		Time: time.Now(), Stream: "stderr", TaskID: c.task,
-		Data: []byte("edgeswarm: lines are missing here: they were deleted before they could be read"),
+		Data: []byte("edgeswarm: lines are missing here: they were deleted before they could be read"), Place: c.place(),
 	}
+}
+
+// place is where the next record begins.
+func (c *cursor) place() *api.LogPlace { return &api.LogPlace{File: c.number, At: c.at} }
+
+// resume goes to a place that an earlier cursor was at.
+func (c *cursor) resume(p api.LogPlace) error {
+	if p.File == 0 {
+		return nil // before the first
+	}
+	if err := c.seek(p.File, p.At); err != nil {
+		return err
+	}
+	c.number, c.torn = p.File, c.file == nil
+	return nil
 }
 
 // record answers the next record of the current file, passing over what is
@@ -147,9 +163,9 @@ func (c *cursor) advance() (more, lost bool, err error) {
 	} else if err != nil {
 		return false, false, err
 	}
-	lost = c.number != 0 && next != c.number+1
+	lost = c.torn || c.number != 0 && next != c.number+1
 	c.close()
-	c.file, c.number, c.at, c.buf, c.last = f, next, 0, c.buf[:0], false
+	c.file, c.number, c.at, c.buf, c.last, c.torn = f, next, 0, c.buf[:0], false, false
 	return true, lost, nil
 }
 

@@ -237,6 +237,48 @@ func callFlush(b *bench, task api.TaskID) error {
 	return err
 }
 
+// TestReadFromAPlace: whoever goes on behind a line misses none and sees none
+// twice, whatever the clock did, and is told if some are gone.
+func TestReadFromAPlace(t *testing.T) {
+	b := newBench(t)
+	serveHere(b, Config{MaxFile: 20_000, MaxTask: 1 << 20, Batch: time.Millisecond})
+	out, _ := b.open("web", 1)
+	const all = 3000
+	b.write(out, numbered(0, all))
+	whole := b.eventually("web", all)
+	if len(b.files("web")) < 3 {
+		t.Fatalf("%d files", len(b.files("web")))
+	}
+	var places []*api.LogPlace
+	for line, err := range b.client.Read(b.context(), Query{Tasks: []api.TaskID{"web"}, Tail: -1}) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		places = append(places, line.Place)
+	}
+	for i := 0; i < all; i += 97 {
+		if got := b.read(Query{Tasks: []api.TaskID{"web"}, Tail: 1, From: places[i]}); strings.Join(got, "\n") != strings.Join(whole[i+1:], "\n") {
+			t.Fatalf("behind line %d come %d lines, and not %d", i, len(got), all-i-1)
+		}
+	}
+	if got := b.read(Query{Tasks: []api.TaskID{"web"}, From: places[all-1]}); len(got) != 0 {
+		t.Errorf("behind the last: %q", got)
+	}
+	first := b.files("web")[0]
+	if err := os.Remove(first); err != nil {
+		t.Fatal(err)
+	}
+	got := b.read(Query{Tasks: []api.TaskID{"web"}, From: places[0]})
+	if len(got) < 100 || !strings.Contains(got[0], "lines are missing here") || got[len(got)-1] != whole[all-1] || got[1] == whole[1] {
+		t.Errorf("behind what is gone come %d lines: %.300q", len(got), got)
+	}
+	for _, err := range b.client.Read(b.context(), Query{Tasks: []api.TaskID{"web", "db"}, From: places[0]}) {
+		if api.KindOf(err) != api.Invalid {
+			t.Errorf("a place of two tasks: %v", err)
+		}
+	}
+}
+
 func TestFollowEndsWithContext(t *testing.T) {
 	b := newBench(t)
 	b.open("web", 1)

@@ -18,6 +18,10 @@ type Query struct {
 	Tail int
 	// Since leaves out older lines; zero: none.
 	Since time.Time
+	// From is where to begin with the lines of a single task, instead of Tail:
+	// the Place of a line that was read before. Where lines behind it were
+	// deleted meanwhile, a line says so.
+	From *api.LogPlace
 	// Follow goes on with lines as they come, until the context ends.
 	Follow bool
 }
@@ -43,6 +47,9 @@ func (c *Client) Read(ctx context.Context, q Query) iter.Seq2[api.LogLine, error
 var errEnough = errors.New("enough")
 
 func (c *Client) read(ctx context.Context, q Query, yield func(api.LogLine) bool) error {
+	if q.From != nil && len(q.Tasks) != 1 {
+		return api.Errorf(api.Invalid, "", "a place is among the lines of one task, and %d were named", len(q.Tasks))
+	}
 	var news <-chan struct{}
 	if q.Follow {
 		ctx, cancel := context.WithCancel(ctx)
@@ -65,6 +72,12 @@ func (c *Client) read(ctx context.Context, q Query, yield func(api.LogLine) bool
 		cur := newCursor(c.cfg.Dir, task)
 		cur.since = q.Since
 		cursors = append(cursors, cur)
+		if q.From != nil {
+			if err := cur.resume(*q.From); err != nil {
+				return err
+			}
+			continue
+		}
 		if err := cur.seekTail(q.Tail); err != nil {
 			return err
 		}

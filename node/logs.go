@@ -3,8 +3,6 @@ package node
 import (
 	"context"
 	"errors"
-	"fmt"
-	"io"
 	"iter"
 	"log/slog"
 	"os"
@@ -127,53 +125,25 @@ func (m *membership) tasksFor(ctx context.Context, req *api.LogsRequest) ([]*api
 // ownLines reads what this board keeps of tasks.
 func (m *membership) ownLines(ctx context.Context, req *api.LogsRequest, tasks []*api.Task) iter.Seq2[api.LogLine, error] {
 	byID := make(map[api.TaskID]*api.Task, len(tasks))
-	query := logs.Query{Tail: req.Tail, Since: req.Since, Follow: req.Follow}
+	query := logs.Query{Tail: req.Tail, Since: req.Since, Follow: req.Follow, From: req.From}
 	for _, t := range tasks {
 		byID[t.ID] = t
 		query.Tasks = append(query.Tasks, t.ID)
 	}
 	return func(yield func(api.LogLine, error) bool) {
-		for line, err := range m.board.parts.Logs.Read(ctx, query) {
+		kept, cancel := m.whileKept(ctx, query)
+		defer cancel()
+		for line, err := range m.board.parts.Logs.Read(kept, query) {
+			if kept.Err() != nil && ctx.Err() == nil {
+				return // of tasks that are no more there will be no more
+			}
+			if !req.Local {
+				line.Place = nil // it means nothing among those of other boards
+			}
 			if t := byID[line.TaskID]; t != nil {
 				line.NodeID, line.Service, line.Slot = m.self, t.ServiceName, t.Slot
 			}
 			if !yield(line, err) {
-				return
-			}
-		}
-	}
-}
-
-// linesFrom reads what another board keeps of a task.
-func (m *membership) linesFrom(ctx context.Context, node api.NodeID, req *api.LogsRequest, task *api.Task) iter.Seq2[api.LogLine, error] {
-	return func(yield func(api.LogLine, error) bool) {
-		ctx, cancel := context.WithCancel(ctx)
-		defer cancel()
-		fail := func(err error) {
-			yield(api.LogLine{}, fmt.Errorf("lines of %s.%d are on %s, which can't be read: %w", task.ServiceName, task.Slot, m.nameOf(node), err))
-		}
-		client, err := m.boardOf(node)
-		if err != nil {
-			fail(err)
-			return
-		}
-		stream, err := client.Logs(ctx, &api.LogsRequest{Task: string(task.ID), Local: true, Follow: req.Follow, Tail: req.Tail, Since: req.Since})
-		if err != nil {
-			fail(err)
-			return
-		}
-		for {
-			line, err := stream.Recv()
-			switch {
-			case errors.Is(err, io.EOF):
-				return
-			case err != nil:
-				if api.KindOf(err) != api.NotFound { // it keeps no lines of that task any more
-					fail(err)
-				}
-				return
-			}
-			if !yield(*line, nil) {
 				return
 			}
 		}

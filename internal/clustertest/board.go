@@ -32,12 +32,13 @@ type Board struct {
 	// Config may be changed while the board is off.
 	Config node.Config
 
-	fleet *Fleet
-	id    api.NodeID
-	dirs  int
-	boot  int
-	wall  atomic.Int64 // what its wall clock is ahead of the bubble's
-	life  *life        // nil while edged does not run
+	output output // what its tasks wrote; it outlives edged, and the power
+	fleet  *Fleet
+	id     api.NodeID
+	dirs   int
+	boot   int
+	wall   atomic.Int64 // what its wall clock is ahead of the bubble's
+	life   *life        // nil while edged does not run
 }
 
 // life is one run of edged.
@@ -70,7 +71,7 @@ func (b *Board) Start() {
 	board, err := node.New(cfg, node.Parts{
 		Packets: packets, Local: local, Finder: l.finder, Driver: b.Containers.Open(),
 		Images:  func(node.Neighbourhood) node.Images { return images{} },
-		Network: network{}, Logs: output{}, Interfaces: l.wire, Platform: Platform,
+		Network: network{}, Logs: &b.output, Interfaces: l.wire, Platform: Platform,
 		Resources: api.Resources{NanoCPUs: 4e9, MemoryBytes: 1 << 30},
 		Wall:      func() time.Time { return time.Now().Add(time.Duration(b.wall.Load())) },
 	})

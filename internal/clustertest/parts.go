@@ -6,14 +6,12 @@ import (
 	"encoding/hex"
 	"errors"
 	"io"
-	"iter"
 	"net"
 	"net/netip"
 	"sync"
 
 	"github.com/edgeswarm/edgeswarm/agent"
 	"github.com/edgeswarm/edgeswarm/api"
-	"github.com/edgeswarm/edgeswarm/logs"
 	"github.com/edgeswarm/edgeswarm/transport"
 )
 
@@ -66,23 +64,6 @@ func (network) Attach(context.Context, *api.Task) (agent.Attachment, error) {
 }
 func (network) Detach(context.Context, api.TaskID) error   { return nil }
 func (network) Retain(context.Context, []api.TaskID) error { return nil }
-
-// output implements node.Logs: nobody listens.
-type output struct{}
-
-func (output) Open(context.Context, *api.Task, int) (string, string, error) { return "", "", nil }
-func (output) Close(context.Context, api.TaskID, int) error                 { return nil }
-func (output) Remove(context.Context, api.TaskID) error                     { return nil }
-func (output) Retain(context.Context, []api.TaskID) error                   { return nil }
-
-func (output) Run(ctx context.Context) error {
-	<-ctx.Done()
-	return nil
-}
-
-func (output) Read(context.Context, logs.Query) iter.Seq2[api.LogLine, error] {
-	return func(func(api.LogLine, error) bool) {}
-}
 
 // wire implements node.Interfaces: one address, which can change.
 type wire struct {
