@@ -16,6 +16,9 @@ type BoardServer interface {
 	GetBoard(context.Context, *Empty) (*BoardStatus, error)
 	// WhoLeads answers at once which node leads, as far as this one knows.
 	WhoLeads(context.Context, *Empty) (*LeaderHint, error)
+	// Examine judges how fit the node, or another member, is to do its part: its
+	// kernel, disk, power, clock and network.
+	Examine(context.Context, *ExamineRequest) (*Examination, error)
 	// Init founds a fleet with this node as its first. Local socket only.
 	Init(context.Context, *InitRequest) (*InitResponse, error)
 	// Join enters a fleet by token. Local socket only.
@@ -232,6 +235,7 @@ var BoardDesc = grpc.ServiceDesc{
 	Methods: []grpc.MethodDesc{
 		unary("GetBoard", BoardServer.GetBoard),
 		unary("WhoLeads", BoardServer.WhoLeads),
+		unary("Examine", BoardServer.Examine),
 		unary("Init", BoardServer.Init),
 		unary("Join", BoardServer.Join),
 		unary("Leave", BoardServer.Leave),
@@ -264,6 +268,11 @@ func (c *BoardClient) GetBoard(ctx context.Context) (*BoardStatus, error) {
 // WhoLeads calls BoardServer.WhoLeads.
 func (c *BoardClient) WhoLeads(ctx context.Context) (*LeaderHint, error) {
 	return invoke[LeaderHint](ctx, c.cc, board+"WhoLeads", &Empty{})
+}
+
+// Examine calls BoardServer.Examine.
+func (c *BoardClient) Examine(ctx context.Context, r *ExamineRequest) (*Examination, error) {
+	return invoke[Examination](ctx, c.cc, board+"Examine", r)
 }
 
 // Init calls BoardServer.Init.

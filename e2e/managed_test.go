@@ -23,6 +23,7 @@ func TestManagedContainerd(t *testing.T) {
 	if len(before) != 2 {
 		t.Fatalf("%d containers run of 2", len(before))
 	}
+	f.examined(2, 1)
 	daemon := f.pid(2, "containerd")
 	apart(f, daemon, f.pid(2, "edged"))
 
@@ -63,6 +64,27 @@ func TestManagedContainerd(t *testing.T) {
 		}
 		return err
 	})
+}
+
+// examined asks a board of itself and of another one.
+func (f *fleet) examined(board, other int) {
+	f.t.Helper()
+	for _, who := range []string{"self", f.board(board).Name(), f.board(other).Name()} {
+		seen := map[string]string{}
+		for line := range strings.Lines(f.must(board, "doctor", who, "--format", "{{.Node}}|{{.Check}}|{{.What}}")) {
+			parts := strings.SplitN(strings.TrimSpace(line), "|", 3)
+			seen[parts[1]] = parts[2]
+			if who != "self" && parts[0] != who {
+				f.t.Errorf("doctor %s speaks of %s", who, parts[0])
+			}
+		}
+		if !strings.HasSuffix(seen["containerd"], ", kept by edged") || seen["disk speed"] == "" || seen["memory limits"] == "" || seen["mesh networks"] == "" {
+			f.t.Errorf("doctor %s: %v", who, seen)
+		}
+	}
+	if s := f.try(board, "doctor", "board9"); s.code != 1 || !strings.Contains(s.err, "knows no node board9") {
+		f.t.Errorf("doctor of a board that is none: %d %s", s.code, s.err)
+	}
 }
 
 // pid is a program's process on a board.

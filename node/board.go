@@ -117,7 +117,7 @@ func (b *Board) run(ctx context.Context) error {
 	g, ctx := errgroup.WithContext(ctx)
 	for name, part := range map[string]func(context.Context) error{
 		"local socket": b.serveLocal, "discovery": b.parts.Finder.Run, "door": door.Run, "logs": b.parts.Logs.Run,
-		"addresses": b.watchAddrs, "devices": b.watchDevices, "life": b.live, "containerd": b.parts.Keep, "consoles": b.showFace,
+		"addresses": b.watchAddrs, "devices": b.watchDevices, "life": b.live, "containerd": b.parts.Keep, "consoles": b.showFace, "readiness": b.noteFindings,
 	} {
 		if part == nil {
 			continue

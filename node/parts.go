@@ -11,6 +11,7 @@ import (
 	"github.com/edgeswarm/edgeswarm/agent"
 	"github.com/edgeswarm/edgeswarm/api"
 	"github.com/edgeswarm/edgeswarm/discovery"
+	"github.com/edgeswarm/edgeswarm/internal/host"
 	"github.com/edgeswarm/edgeswarm/logs"
 	"github.com/edgeswarm/edgeswarm/runtime"
 	"github.com/edgeswarm/edgeswarm/transport"
@@ -49,6 +50,9 @@ type Parts struct {
 	MemoryTotal int64
 	// Devices lists what is below /dev now; nil if there is nothing to report.
 	Devices func() ([]api.BoardDevices, error)
+	// Facts looks at the board, and at its disk's speed only if asked to: that
+	// writes. nil if there is nothing to look at.
+	Facts func(measureDisk bool) host.Facts
 	// Wall is the board's wall clock, which may be off by decades; nil is the
 	// system's. Durations are never measured by it.
 	Wall func() time.Time

@@ -107,6 +107,11 @@ func openParts(cfg Config, dir *stateDir) (p Parts, done func() error, err error
 	if managed != nil {
 		p.Keep = managed.Run
 	}
+	p.Facts = func(measureDisk bool) host.Facts {
+		facts := host.Survey{StateDir: cfg.StateDir, MeasureDisk: measureDisk}.Facts()
+		facts.Runtime.Managed = managed != nil
+		return facts
+	}
 	p.Images = func(n Neighbourhood) Images {
 		return image.New(image.Config{
 			Client: driver.Client(), Socket: socket, Platform: p.Platform, Platforms: n.Platforms,

@@ -38,6 +38,7 @@ type fleet struct {
 	volumes  []api.Volume
 	events   func(call int, r *api.EventsRequest, s grpc.ServerStreamingServer[api.EventsPage]) error
 	usage    func(call int, r *api.UsageRequest) (*api.UsageResponse, error)
+	findings []api.Finding
 	fail     func(method string) error // before anything is done
 
 	mu      sync.Mutex
@@ -122,6 +123,10 @@ func newFleet() *fleet {
 		{Name: "data", NodeID: f.nodes[2].ID, NodeName: "board3", NodeState: api.NodeDown, Services: []string{"cam", "web"}},
 		{Name: "old", NodeID: f.nodes[1].ID, NodeName: "board2", NodeState: api.NodeReady},
 	}
+	f.findings = []api.Finding{
+		{Check: "overlayfs", Level: api.FindingOK, What: "the kernel has it"},
+		{Check: "swap", Level: api.FindingWarning, What: "/var/swap, 100 MiB, is on card mmcblk0", Why: "it wears the card out", Mend: "turn it off: `systemctl disable --now dphys-swapfile`"},
+	}
 	return f
 }
 
@@ -130,6 +135,24 @@ func testService(name string, replicas uint64) *api.Service {
 	s.Spec.Name = name
 	s.Spec.Mode.Replicated = &api.ReplicatedService{Replicas: &replicas}
 	return s
+}
+
+// Examine answers as the board that is named, or board2.
+func (f *fleet) Examine(ctx context.Context, r *api.ExamineRequest) (*api.Examination, error) {
+	if err := f.refuse(ctx); err != nil {
+		return nil, err
+	}
+	n := f.nodes[1]
+	if r.Node != "" {
+		var err error
+		if n, err = f.node(r.Node); err != nil {
+			return nil, err
+		}
+	}
+	if !r.MeasureDisk {
+		return nil, api.Errorf(api.Invalid, "", "the disk's speed is part of it")
+	}
+	return &api.Examination{NodeID: n.ID, Hostname: n.Description.Hostname, Model: n.Description.Model, Findings: f.findings}, nil
 }
 
 // note records a writing request and fails as the test wants.

@@ -43,6 +43,8 @@ func TestWhatIsPrinted(t *testing.T) {
 	for _, c := range []struct{ name, args string }{
 		{"status", "status"},
 		{"info", "info"},
+		{"doctor", "doctor board4"},
+		{"doctor-json", "doctor self --format json"},
 		{"node-ls", "node ls"},
 		{"node-ls-json", "node ls --format json"},
 		{"node-ls-filter", "node ls --filter role=worker --filter name=board"},
