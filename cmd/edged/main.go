@@ -8,8 +8,6 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
-	"os/signal"
-	"syscall"
 	"time"
 
 	"github.com/spf13/pflag"
@@ -18,19 +16,6 @@ import (
 	"github.com/edgeswarm/edgeswarm/internal/host"
 	"github.com/edgeswarm/edgeswarm/node"
 )
-
-func main() {
-	if len(os.Args) > 1 && os.Args[1] == node.InitProcess {
-		os.Exit(node.RunInitProcess(os.Args[2:]))
-	}
-	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
-	defer stop()
-	if err := run(ctx, os.Args[1:]); err != nil {
-		fmt.Fprintln(os.Stderr, "edged:", err)
-		stop()
-		os.Exit(1)
-	}
-}
 
 // timerSlack is how late a timer may be: much less than any time-out, and as
 // measured no hindrance to copying an image, which goes by acknowledgements.
@@ -46,6 +31,10 @@ func run(ctx context.Context, args []string) error {
 	if len(args) > 0 && args[0] == node.LogProcess {
 		return node.RunLogProcess(ctx, args[1:])
 	}
+	ending := len(args) > 0 && args[0] == node.EndTasks
+	if ending {
+		args = args[1:]
+	}
 	cfg, flags, err := load(args, os.LookupEnv, os.Stdout)
 	if errors.Is(err, pflag.ErrHelp) {
 		return nil
@@ -56,6 +45,9 @@ func run(ctx context.Context, args []string) error {
 	if show, _ := flags.GetBool("version"); show {
 		fmt.Println("edged", build.Version)
 		return nil
+	}
+	if ending {
+		return unprivileged(node.RunEndTasks(ctx, cfg), os.Geteuid())
 	}
 	return unprivileged(node.Run(ctx, cfg), os.Geteuid())
 }
