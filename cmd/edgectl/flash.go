@@ -41,6 +41,9 @@ Each setting is a flag here and a key of edge.yaml; --config starts from a file.
   edgectl flash --image edgeswarm-arm64.img.xz --device board1.img --fleet-key-file fleet.key --size 8g`,
 		Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			if f.Image == "" || f.Target == "" {
+				return usageErrorf("flash needs --image and --device; see edgectl flash --help")
+			}
 			f.FileSize = size.Or(0)
 			return c.flash(cmd.Context(), &f)
 		},
@@ -55,9 +58,6 @@ Each setting is a flag here and a key of edge.yaml; --config starts from a file.
 	fs.BoolVar(&f.KeepData, "keep-data", false, "keep the data partition that the card has: the board goes on as who it was")
 	fs.BoolVar(&f.Force, "force", false, "also to a disk that is built into this machine")
 	fs.AddFlagSet(f.settings)
-	for _, name := range []string{"image", "device"} {
-		_ = cmd.MarkFlagRequired(name)
-	}
 	return cmd
 }
 
@@ -100,7 +100,7 @@ func (c *cli) cardSettings(f *flashing) ([]byte, error) {
 		return nil, invalidf("%w", err)
 	}
 	given := false
-	f.settings.Visit(func(*pflag.Flag) { given = true })
+	f.settings.VisitAll(func(f *pflag.Flag) { given = given || f.Changed })
 	var raw []byte
 	if f.file != "" {
 		if raw, err = os.ReadFile(f.file); err != nil {

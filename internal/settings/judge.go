@@ -40,7 +40,10 @@ var judges = map[string]func(string) error{
 // Judge tells the first wrong value among those that were given by flag.
 func Judge(flags *pflag.FlagSet) error {
 	var wrong error
-	flags.Visit(func(f *pflag.Flag) {
+	flags.VisitAll(func(f *pflag.Flag) { // not Visit: they may have been set through another set that shares them
+		if !f.Changed {
+			return
+		}
 		values := []string{f.Value.String()}
 		if list, ok := f.Value.(pflag.SliceValue); ok {
 			values = list.GetSlice()
