@@ -110,7 +110,7 @@ func (d *Driver) apply(ctx context.Context, manifest ocispec.Manifest, diffs []d
 	for i, blob := range manifest.Layers {
 		layers[i] = rootfs.Layer{Blob: blob, Diff: ocispec.Descriptor{MediaType: ocispec.MediaTypeImageLayer, Digest: diffs[i]}}
 	}
-	chain, err := rootfs.ApplyLayers(ctx, layers, d.snaps, d.client.DiffService())
+	chain, err := rootfs.ApplyLayers(ctx, layers, d.snaps, durable{d.client.DiffService(), syncFS})
 	if errdefs.IsNotFound(native(err)) {
 		return "", failuref(runtime.ErrNotFound, "unpack image: a layer is not on this board: %v", err)
 	} else if err != nil {
