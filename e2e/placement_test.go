@@ -58,6 +58,7 @@ func TestPlacement(t *testing.T) {
 	f.part("drain and pause", (*fleet).drains)
 	f.part("global", (*fleet).isGlobal)
 	f.part("constraints", (*fleet).constrains)
+	f.part("rebalance", (*fleet).rebalances)
 }
 
 func (f *fleet) scales() {

@@ -23,8 +23,8 @@ type Move struct {
 // can be made once those before it were; after all of them, no other would. At
 // most so many are listed, 0 for all.
 //
-// Only tasks that run move, and only to nodes that can take them. One with a
-// named volume stays with its data.
+// Only tasks that run move, or are about to, and only to nodes that can take
+// them. One with a named volume stays with its data.
 func Rebalance(v *store.View, id api.ServiceID, most int) []Move {
 	b := newBalancer(v, id)
 	var moves []Move
@@ -78,7 +78,7 @@ func newBalancer(v *store.View, id api.ServiceID) *balancer {
 	replaced := replaced(v, id)
 	for t := range v.TasksOf(id) {
 		n := b.fleet.node(t.NodeID)
-		if n != nil && t.Live() && t.Status.State == api.TaskRunning && t.Slot > 0 && !replaced[t.ID] && !bound(t) {
+		if n != nil && up(t) && t.Slot > 0 && !replaced[t.ID] && !bound(t) {
 			b.movable[n.index] = append(b.movable[n.index], t)
 		}
 	}
@@ -90,6 +90,12 @@ func newBalancer(v *store.View, id api.ServiceID) *balancer {
 	b.faulty = g.faulty
 	b.grow(b.fleet.nodes, b.rules.spread, nil)
 	return b
+}
+
+// up reports whether a task runs or is on its way to: that it has come to run is
+// stored a while after it did.
+func up(t *api.Task) bool {
+	return t.Live() && !t.Status.State.Before(api.TaskAssigned) && !api.TaskRunning.Before(t.Status.State)
 }
 
 // bound reports whether a task has data on its node that would not move along.

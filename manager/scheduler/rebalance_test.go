@@ -45,7 +45,7 @@ func drawUneven(t *rapid.T, bounds bool) *store.View {
 			task := &api.Task{
 				ID: api.TaskID(fmt.Sprintf("%s-%02d", id, slot)), ServiceID: id, Slot: slot + 1, Spec: api.Clone(spec.TaskTemplate), SpecVersion: 1,
 				NodeID: api.NodeID('a' + rune(rapid.IntRange(0, nodes-1).Draw(t, "at"))), DesiredState: api.TaskRunning,
-				Status: api.TaskStatus{State: api.TaskRunning, Attempt: 1},
+				Status: api.TaskStatus{State: rapid.SampledFrom([]api.TaskState{api.TaskAssigned, api.TaskRunning}).Draw(t, "state"), Attempt: 1},
 			}
 			if bounds && rapid.IntRange(0, 4).Draw(t, "volume") == 0 {
 				task.Spec.ContainerSpec.Mounts = []api.Mount{{Type: api.MountVolume, Source: "data", Target: "/data"}}
