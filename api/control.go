@@ -89,9 +89,18 @@ type (
 	}
 
 	// ListNodesRequest asks for all nodes.
-	ListNodesRequest struct{}
-	// ListNodesResponse has them in order of name.
-	ListNodesResponse struct{ Nodes []*Node }
+	ListNodesRequest struct {
+		// Paged asks for as many as go in one message, from behind the node of
+		// that name and ID ("" is the beginning). ControlClient sees to it.
+		Paged     bool   `json:",omitempty"`
+		AfterName string `json:",omitempty"`
+		AfterID   NodeID `json:",omitempty"`
+	}
+	// ListNodesResponse has them in order of name, and of ID.
+	ListNodesResponse struct {
+		Nodes []*Node
+		More  bool `json:",omitempty"` // of a page: others follow
+	}
 	// GetNodeRequest names a node; "self" is the node that is asked.
 	GetNodeRequest struct{ Node string }
 	// GetNodeResponse is it.
@@ -203,9 +212,18 @@ type (
 	GetTaskResponse struct{ Task *Task }
 
 	// ListImagesRequest asks for all images.
-	ListImagesRequest struct{}
-	// ListImagesResponse has them in order of name.
-	ListImagesResponse struct{ Images []*Image }
+	ListImagesRequest struct {
+		// Paged asks for as many as go in one message, from behind the image of
+		// those names and that ID (none is the beginning). ControlClient sees to it.
+		Paged      bool     `json:",omitempty"`
+		AfterNames []string `json:",omitempty"`
+		AfterID    ImageID  `json:",omitempty"`
+	}
+	// ListImagesResponse has them in order of name, and of ID.
+	ListImagesResponse struct {
+		Images []*Image
+		More   bool `json:",omitempty"` // of a page: others follow
+	}
 	// RegisterImageRequest describes an image that Holder has complete.
 	RegisterImageRequest struct {
 		RequestID RequestID
@@ -290,9 +308,21 @@ func (c *ControlClient) GetJoinToken(ctx context.Context, r *GetJoinTokenRequest
 	return invoke[GetJoinTokenResponse](ctx, c.cc, control+"GetJoinToken", r)
 }
 
-// ListNodes calls ControlServer.ListNodes.
-func (c *ControlClient) ListNodes(ctx context.Context, r *ListNodesRequest) (*ListNodesResponse, error) {
-	return invoke[ListNodesResponse](ctx, c.cc, control+"ListNodes", r)
+// ListNodes calls ControlServer.ListNodes, page by page, and answers all.
+func (c *ControlClient) ListNodes(ctx context.Context, _ *ListNodesRequest) (*ListNodesResponse, error) {
+	page, all := ListNodesRequest{Paged: true}, &ListNodesResponse{}
+	for {
+		resp, err := invoke[ListNodesResponse](ctx, c.cc, control+"ListNodes", &page)
+		if err != nil {
+			return nil, err
+		}
+		all.Nodes = append(all.Nodes, resp.Nodes...)
+		if !resp.More || len(resp.Nodes) == 0 {
+			return all, nil
+		}
+		last := resp.Nodes[len(resp.Nodes)-1]
+		page.AfterName, page.AfterID = last.Name(), last.ID
+	}
 }
 
 // GetNode calls ControlServer.GetNode.
@@ -376,9 +406,21 @@ func (c *ControlClient) GetTask(ctx context.Context, r *GetTaskRequest) (*GetTas
 	return invoke[GetTaskResponse](ctx, c.cc, control+"GetTask", r)
 }
 
-// ListImages calls ControlServer.ListImages.
-func (c *ControlClient) ListImages(ctx context.Context, r *ListImagesRequest) (*ListImagesResponse, error) {
-	return invoke[ListImagesResponse](ctx, c.cc, control+"ListImages", r)
+// ListImages calls ControlServer.ListImages, page by page, and answers all.
+func (c *ControlClient) ListImages(ctx context.Context, _ *ListImagesRequest) (*ListImagesResponse, error) {
+	page, all := ListImagesRequest{Paged: true}, &ListImagesResponse{}
+	for {
+		resp, err := invoke[ListImagesResponse](ctx, c.cc, control+"ListImages", &page)
+		if err != nil {
+			return nil, err
+		}
+		all.Images = append(all.Images, resp.Images...)
+		if !resp.More || len(resp.Images) == 0 {
+			return all, nil
+		}
+		last := resp.Images[len(resp.Images)-1]
+		page.AfterNames, page.AfterID = last.Names, last.ID
+	}
 }
 
 // RegisterImage calls ControlServer.RegisterImage.

@@ -118,11 +118,22 @@ func (s *Server) pull(ctx context.Context, op string, named reference.Named, wan
 	return resp.Image, nil
 }
 
-func (s *Server) listImages(context.Context, *api.ListImagesRequest) (*api.ListImagesResponse, error) {
-	resp := &api.ListImagesResponse{Images: slices.Collect(s.cfg.Store.View().Images.All())}
-	slices.SortFunc(resp.Images, func(a, b *api.Image) int {
+func (s *Server) listImages(_ context.Context, r *api.ListImagesRequest) (*api.ListImagesResponse, error) {
+	order := func(a, b *api.Image) int {
 		return cmp.Or(slices.Compare(a.Names, b.Names), strings.Compare(string(a.ID), string(b.ID)))
-	})
+	}
+	resp := &api.ListImagesResponse{}
+	for image := range s.cfg.Store.View().Images.All() {
+		if r.AfterID == "" || order(image, &api.Image{Names: r.AfterNames, ID: r.AfterID}) > 0 {
+			resp.Images = append(resp.Images, image)
+		}
+	}
+	slices.SortFunc(resp.Images, order)
+	if r.Paged {
+		var rest []*api.Image
+		resp.Images, rest = api.Split(resp.Images)
+		resp.More = len(rest) > 0
+	}
 	return resp, nil
 }
 

@@ -30,14 +30,24 @@ func (s *Server) shown(node *api.Node) *api.Node {
 	return &next
 }
 
-func (s *Server) listNodes(context.Context, *api.ListNodesRequest) (*api.ListNodesResponse, error) {
+func (s *Server) listNodes(_ context.Context, r *api.ListNodesRequest) (*api.ListNodesResponse, error) {
 	resp := &api.ListNodesResponse{}
+	after := func(n *api.Node) bool {
+		return r.AfterID == "" || cmp.Or(strings.Compare(n.Name(), r.AfterName), strings.Compare(string(n.ID), string(r.AfterID))) > 0
+	}
 	for node := range s.cfg.Store.View().Nodes.All() {
-		resp.Nodes = append(resp.Nodes, s.shown(node))
+		if after(node) {
+			resp.Nodes = append(resp.Nodes, s.shown(node))
+		}
 	}
 	slices.SortFunc(resp.Nodes, func(a, b *api.Node) int {
 		return cmp.Or(strings.Compare(a.Name(), b.Name()), strings.Compare(string(a.ID), string(b.ID)))
 	})
+	if r.Paged {
+		var rest []*api.Node
+		resp.Nodes, rest = api.Split(resp.Nodes)
+		resp.More = len(rest) > 0
+	}
 	return resp, nil
 }
 

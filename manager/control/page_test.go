@@ -13,6 +13,7 @@ import (
 	"google.golang.org/grpc/test/bufconn"
 
 	"github.com/edgeswarm/edgeswarm/api"
+	"github.com/edgeswarm/edgeswarm/manager/managertest"
 )
 
 // dial serves the bench over gRPC, with the limits of the wire.
@@ -125,6 +126,54 @@ func TestWatcherIsToldWhichTasksAreCurrent(t *testing.T) {
 			if got := p.Service.Current(task); got != (task.ID == "same") || len(task.Spec.ContainerSpec.Args) != 0 {
 				t.Errorf("%s: current %v, arguments %q", task.ID, got, task.Spec.ContainerSpec.Args)
 			}
+		}
+	})
+}
+
+// More nodes and images than one message takes are listed all the same, each
+// once: with equal names, with none, and with long ones.
+func TestAllNodesAndImagesAreListed(t *testing.T) {
+	inBubble(t, func(t *testing.T, b *bench) {
+		client := b.dial(t)
+		var many []api.Object
+		const nodes, images = 700, 300
+		for i := range nodes {
+			node := managertest.Node(api.NodeID(fmt.Sprintf("n%04d", (i*37)%nodes)), fmt.Sprint("board", i%5))
+			node.Description.Engine.RuntimeError = strings.Repeat("e", 8<<10)
+			many = append(many, node)
+		}
+		for i := range images {
+			image := image(api.ImageID(fmt.Sprintf("sha256:%064d", i)))
+			for n := range i % 4 {
+				image.Names = append(image.Names, fmt.Sprintf("%s/%d:%d", strings.Repeat("r", 8<<10), i, n))
+			}
+			many = append(many, image)
+		}
+		b.Put(t, many...)
+		listed, err := client.ListNodes(b.ctx, &api.ListNodesRequest{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		ids := map[string]bool{}
+		for i, n := range listed.Nodes {
+			ids[string(n.ID)] = true
+			if i > 0 && n.Name() < listed.Nodes[i-1].Name() {
+				t.Errorf("%s comes behind %s", n.Name(), listed.Nodes[i-1].Name())
+			}
+		}
+		if want := nodes + 3; len(ids) != want || len(listed.Nodes) != want {
+			t.Errorf("%d nodes, %d different, of %d", len(listed.Nodes), len(ids), want)
+		}
+		kept, err := client.ListImages(b.ctx, &api.ListImagesRequest{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		ids = map[string]bool{}
+		for _, i := range kept.Images {
+			ids[string(i.ID)] = true
+		}
+		if want := images + 1; len(ids) != want || len(kept.Images) != want {
+			t.Errorf("%d images, %d different, of %d", len(kept.Images), len(ids), want)
 		}
 	})
 }
