@@ -107,6 +107,53 @@ func TestCertExpiryIsShortened(t *testing.T) {
 	})
 }
 
+// Boards without a clock battery found a fleet, run tasks, renew certificates,
+// and come back from a power cut: with nobody there who knows the time, and
+// then with a board that does.
+func TestAFleetWithoutClocks(t *testing.T) {
+	inBubble(t, 4, 57, func(t *testing.T, f *clustertest.Fleet) {
+		boot := func(boards []*clustertest.Board) {
+			for _, b := range boards {
+				b.SetWall(time.Unix(0, 0)) // as the kernel begins to count
+				b.Start()
+			}
+		}
+		blind, sighted := f.Boards[:3], f.Boards[3]
+		boot(blind)
+		f.AwaitFormed(30 * time.Second)
+		shortLived(t, blind[0], 10*time.Minute)
+		create(t, blind[0], "web", 6)
+		f.Within(20*time.Second, "running", f.Converged(blind[0], "web", 6))
+		f.Pass(time.Hour)
+		f.Within(time.Second, "whole", all(f.Formed(3), f.Converged(blind[0], "web", 6)))
+		var latest time.Time
+		for range 3 {
+			for _, b := range blind {
+				if expires := b.Status().CertExpires; expires.After(latest) {
+					latest = expires
+				}
+				b.Cut()
+			}
+			f.Pass(24 * time.Hour)
+			boot(blind)
+			f.AwaitFormed(time.Minute)
+			f.Within(time.Minute, "running", f.Converged(blind[0], "web", 6))
+		}
+		f.Pass(time.Hour)
+		for _, b := range blind {
+			if expires := b.Status().CertExpires; !expires.After(latest) {
+				t.Errorf("time stands still on %s: its certificate lasts until %v, an earlier one until %v", b.Name, expires, latest)
+			}
+		}
+		sighted.Start() // it knows what day it is
+		f.AwaitFormed(3 * time.Minute)
+		change(t, sighted, "web", scale(12))
+		f.Within(30*time.Second, "running", f.Converged(sighted, "web", 12))
+		f.Pass(time.Hour)
+		f.AwaitFormed(time.Second)
+	})
+}
+
 // A board whose clock is ahead of its leader's is given certificates that are
 // due again as soon as it has them. That does not become a loop that wears its
 // card.
