@@ -53,7 +53,8 @@ type DoorConfig struct {
 // a member, a candidate, or neither.
 type Door struct {
 	DoorConfig
-	limits *limiter
+	limits  *limiter
+	waiting waitingRoom
 }
 
 // NewDoor returns a Door.
@@ -135,7 +136,7 @@ func (c *caller) converse(ctx context.Context) error {
 	if err := c.talk.receive(&c.hello); err != nil {
 		return err
 	}
-	if err := c.authenticate(); err != nil {
+	if err := c.authenticate(ctx); err != nil {
 		return err
 	}
 	c.talk.trust()
@@ -158,7 +159,7 @@ func (c *caller) converse(ctx context.Context) error {
 
 // authenticate lets the caller prove itself and offers what it then may know.
 // It errs for every caller that did not.
-func (c *caller) authenticate() error {
+func (c *caller) authenticate(ctx context.Context) error {
 	peer, now := c.talk.peer(), c.door.Now()
 	if c.hello.Version < 1 || c.hello.Node != peer.ID || !api.IsID(string(c.hello.Node)) {
 		return c.turnAway(nil, api.Invalid, "this greeting can't be understood: update edged")
@@ -174,6 +175,8 @@ func (c *caller) authenticate() error {
 		return c.byToken(now)
 	case ByMember:
 		return c.byMember()
+	case ByAccept:
+		return c.byAccept(ctx)
 	default:
 		return c.turnAway(nil, api.Invalid, "unknown kind of proof: update edged")
 	}

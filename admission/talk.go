@@ -100,6 +100,11 @@ func (t *talk) proves(s secret) bool {
 // trust lifts the limit for a peer that proved itself otherwise.
 func (t *talk) trust() { t.limit = maxProven }
 
+// shownCode is what both ends make of all that was said so far.
+func (t *talk) shownCode(dialer, acceptor []byte) string {
+	return identity.ShownCode(t.channel, t.said.Sum(nil), dialer, acceptor)
+}
+
 // peer names who is at the other end: its ID is claimed, but it is proven to hold the key of its certificate.
 func (t *talk) peer() transport.Peer { return t.conn.Peer() }
 

@@ -37,11 +37,13 @@ const (
 	ByKey    By = "key"    // the fleet key, by both sides, at once
 	ByToken  By = "token"  // a join token, once the acceptor has shown the CA that it pins
 	ByMember By = "member" // a certificate of the fleet, though it may have expired
+	ByAccept By = "accept" // nothing: it waits for an operator's word
 )
 
 // Messages in order. With a key: hello (proof), offer (proof), and perhaps
 // request, answer. With a token: hello, offer, claim (proof), offer (proof),
-// and the same. As a member: hello, offer, and the same.
+// and the same. As a member: hello, offer, and the same. To be accepted: hello,
+// offer, claim, reveal; when the operator has spoken acceptance, request, answer.
 type (
 	// hello opens a conversation.
 	hello struct {
@@ -56,6 +58,8 @@ type (
 		Yield bool `json:",omitempty"`
 		// Cert is the dialer's certificate in DER, with ByMember.
 		Cert []byte `json:",omitempty"`
+		// Name is the board's hostname, with ByAccept.
+		Name string `json:",omitempty"`
 	}
 	// offer answers hello, or claim.
 	offer struct {
@@ -65,13 +69,22 @@ type (
 		// know them before it proves itself.
 		Cert []byte `json:",omitempty"`
 		Root []byte `json:",omitempty"`
+		// Commit binds the acceptor to a nonce that it reveals later, with ByAccept.
+		Commit []byte `json:",omitempty"`
 		// Managers are where to go instead, with a refusal.
 		Managers []api.ManagerAddr `json:",omitempty"`
 		// Status goes only to a dialer that has proven itself.
 		Status *Status `json:",omitempty"`
 	}
-	// claim carries the proof of a token.
-	claim struct{}
+	// claim carries the proof of a token, or the dialer's nonce with ByAccept.
+	claim struct {
+		Nonce []byte `json:",omitempty"`
+	}
+	// reveal is the acceptor's nonce.
+	reveal struct{ Nonce []byte }
+	// acceptance shows that an operator has read the dialer's code: the half of it
+	// that was never said on the channel.
+	acceptance struct{ Secret string }
 	// request is what a proven dialer wants; exactly one field is set.
 	request struct {
 		Admit *api.AdmitRequest `json:",omitempty"`

@@ -183,6 +183,7 @@ type board struct {
 	finder   discovery.Finder
 	peers    []string // given addresses, instead of multicast
 	seeker   atomic.Pointer[Seeker]
+	door     *Door
 	stop     func()
 
 	mu     sync.Mutex
@@ -219,6 +220,7 @@ func (b *board) power(ctx context.Context) {
 		}
 	}
 	door := NewDoor(DoorConfig{Identity: b.keeper, Endpoint: b.endpoint, Fleet: b, Seeker: b.seeker.Load, Now: b.now})
+	b.door = door
 	var wg sync.WaitGroup
 	wg.Go(func() { _ = b.finder.Run(ctx) })
 	wg.Go(func() {
