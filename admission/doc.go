@@ -5,7 +5,8 @@
 //
 // The Door answers on the join protocol, on members and on boards that wait.
 // The Client speaks to a Door; the Seeker uses it to bring a board into a
-// fleet, or to found one; the Folder uses it to find fleets that ours should
+// fleet, or to found one, the Applicant to wait until an operator accepts it
+// (docs/adr/0006-accept-by-code.md); the Folder uses it to find fleets that ours should
 // give way to. Memory is what a board keeps of all this across restarts.
 //
 // A proof is bound to the TLS channel that it is made on and never tells the

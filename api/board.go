@@ -25,6 +25,11 @@ type BoardServer interface {
 	Join(context.Context, *JoinRequest) (*Empty, error)
 	// Leave ends the membership and forgets the fleet. Local socket only.
 	Leave(context.Context, *LeaveRequest) (*Empty, error)
+	// Waiting lists the boards with neither key nor token that wait at the fleet's
+	// doors. Accept lets one in by the code that it shows; NotFound if none waits
+	// with it. The node that is asked asks the managers.
+	Waiting(context.Context, *WaitingRequest) (*WaitingResponse, error)
+	Accept(context.Context, *AcceptRequest) (*AcceptResponse, error)
 
 	// LoadImage takes an archive (OCI layout or docker-save, plain or gzip) in
 	// chunks and puts its images into the fleet. The first chunk may be empty.
@@ -239,6 +244,8 @@ var BoardDesc = grpc.ServiceDesc{
 		unary("Init", BoardServer.Init),
 		unary("Join", BoardServer.Join),
 		unary("Leave", BoardServer.Leave),
+		unary("Waiting", BoardServer.Waiting),
+		unary("Accept", BoardServer.Accept),
 		unary("FetchImage", BoardServer.FetchImage),
 		unary("Usage", BoardServer.Usage),
 		unary("Volumes", BoardServer.Volumes),

@@ -31,6 +31,7 @@ type Board struct {
 	memory   *admission.Memory
 	endpoint transport.Endpoint
 	images   Images
+	door     *admission.Door
 
 	changed    chan struct{} // 1 slot: this board's addresses or devices did
 	intents    chan intent   // what the operator asks for at the local socket
@@ -89,6 +90,9 @@ func newBoard(cfg Config, dir *stateDir, parts Parts) (b *Board, err error) {
 		return nil, err
 	}
 	b.images = parts.Images(neighbourhood{b})
+	b.door = admission.NewDoor(admission.DoorConfig{
+		Identity: b.keeper, Endpoint: b.endpoint, Fleet: gatekeeper{b}, Seeker: b.seeking.Load, Now: b.clock.Now, Log: cfg.Logger.With("room", "admission"),
+	})
 	return b, nil
 }
 
@@ -111,12 +115,9 @@ func (b *Board) Run(ctx context.Context) error {
 }
 
 func (b *Board) run(ctx context.Context) error {
-	door := admission.NewDoor(admission.DoorConfig{
-		Identity: b.keeper, Endpoint: b.endpoint, Fleet: gatekeeper{b}, Seeker: b.seeking.Load, Now: b.clock.Now, Log: b.cfg.Logger.With("room", "admission"),
-	})
 	g, ctx := errgroup.WithContext(ctx)
 	for name, part := range map[string]func(context.Context) error{
-		"local socket": b.serveLocal, "discovery": b.parts.Finder.Run, "door": door.Run, "logs": b.parts.Logs.Run,
+		"local socket": b.serveLocal, "discovery": b.parts.Finder.Run, "door": b.door.Run, "logs": b.parts.Logs.Run,
 		"addresses": b.watchAddrs, "devices": b.watchDevices, "life": b.live, "containerd": b.parts.Keep, "consoles": b.showFace, "readiness": b.noteFindings,
 	} {
 		if part == nil {

@@ -122,12 +122,10 @@ func (b *Board) seek(ctx context.Context) sought {
 			state = api.MembershipRemoved
 		}
 		b.wait(state, "%s; to enter a fleet again: edgectl join, or edgectl init --force", why)
-	case key.IsZero() && token.IsZero():
-		b.wait(api.MembershipNone, "it has neither a fleet key nor a join token: edgectl init founds a fleet, edgectl join enters one")
-	}
-	if why != "" || key.IsZero() && token.IsZero() {
 		<-ctx.Done()
 		return sought{err: ctx.Err()}
+	case key.IsZero() && token.IsZero():
+		return b.apply(ctx)
 	}
 	b.wait(api.MembershipSeeking, "looks for boards with the same key")
 	if !token.IsZero() {

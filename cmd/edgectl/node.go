@@ -15,7 +15,7 @@ import (
 
 func newNode(c *cli) *cobra.Command {
 	return group("node", "Look after the boards of the fleet",
-		newNodeLs(c), newNodeInspect(c), newNodePs(c), newNodeUpdate(c), newNodeRm(c),
+		newNodeLs(c), newNodeInspect(c), newNodePs(c), newNodeUpdate(c), newNodeRm(c), newNodeAccept(c), newNodeWaiting(c),
 		newNodeRole(c, "promote", "Make boards managers, which vote and can lead", api.RoleManager, "promoted to a manager in the fleet."),
 		newNodeRole(c, "demote", "Make boards workers, which never vote", api.RoleWorker, "demoted to a worker in the fleet."))
 }

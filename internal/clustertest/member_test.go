@@ -435,3 +435,76 @@ func impostor(t *testing.T, f *clustertest.Fleet, from *clustertest.Board, keys 
 		_ = calls.Close()
 	}
 }
+
+// shownCode is the code that a board without key or token shows.
+func shownCode(b *clustertest.Board) string {
+	s := b.Status()
+	if s == nil {
+		return ""
+	}
+	_, code, _ := strings.Cut(s.Message, "edgectl node accept ")
+	return code
+}
+
+// A board with neither key nor token waits, and is let in by the code that it
+// shows, asked of any board of the fleet. Restarts of either side give it
+// another code.
+func TestJoinByAcceptance(t *testing.T) {
+	inBubble(t, 5, 49, func(t *testing.T, f *clustertest.Fleet) {
+		members, waits := f.Boards[:4], f.Boards[4]
+		for _, b := range members {
+			b.Start()
+		}
+		f.Within(time.Minute, "formed", f.Formed(3, members...))
+		waits.Config.FleetKey = ""
+		waits.Start()
+		shows := func(but string) func() error {
+			return func() error {
+				if code := shownCode(waits); code == "" || code == but {
+					return fmt.Errorf("it shows %q: %s", code, waits.Status().Message)
+				}
+				return nil
+			}
+		}
+		accept := func(at *clustertest.Board, code string) error {
+			_, err := at.Board().Accept(soon(t), &api.AcceptRequest{Code: code})
+			return err
+		}
+		f.Within(20*time.Second, "waiting", shows(""))
+		first := shownCode(waits)
+		if s := waits.Status(); s.Membership != api.MembershipNone {
+			t.Errorf("it is %s", s.Membership)
+		}
+		f.Pass(5 * time.Minute) // the operator is away
+		resp, err := workers(f)[0].Board().Waiting(soon(t), &api.WaitingRequest{})
+		if err != nil || len(resp.Boards) != 1 || resp.Boards[0].Code != first[:5] || resp.Boards[0].Hostname != waits.Name || resp.Boards[0].NodeID != waits.ID() {
+			t.Fatalf("who waits: %+v, %v", resp, err)
+		}
+		if _, err := waits.Control().ListNodes(soon(t), &api.ListNodesRequest{}); err == nil {
+			t.Error("who waits sees the fleet")
+		}
+		if err := accept(members[0], "nonsense"); api.KindOf(err) != api.Invalid {
+			t.Errorf("nonsense: %v", err)
+		}
+		waits.Reboot()
+		f.Within(30*time.Second, "another code", shows(first))
+		if err := accept(members[0], first); err == nil {
+			t.Error("the code of before its restart lets it in")
+		}
+		second := shownCode(waits)
+		for _, b := range members {
+			b.Reboot()
+		}
+		f.Within(2*time.Minute, "formed", f.Formed(3, members...))
+		f.Within(6*time.Minute, "another code", shows(second))
+		if err := accept(members[0], second); err == nil {
+			t.Error("the code of before the managers' restart lets it in")
+		}
+		if err := accept(workers(f)[0], shownCode(waits)); err != nil {
+			t.Fatal(err)
+		}
+		f.Within(time.Minute, "a member", f.Formed(3))
+		waits.Reboot()
+		f.Within(time.Minute, "a member", f.Formed(3))
+	})
+}
