@@ -15,7 +15,7 @@ import (
 )
 
 // nouns are what the replicated state holds.
-var nouns = []Object{&Cluster{}, &Node{}, &Service{}, &Task{}, &Image{}, &Secret{}, &Config{}}
+var nouns = []Object{&Cluster{}, &Node{}, &Service{}, &Task{}, &Image{}, &Secret{}, &Config{}, &Network{}}
 
 // wireTypes are the nouns and every message of every method of the services.
 func wireTypes(t testing.TB) []reflect.Type {
@@ -44,6 +44,7 @@ func wireTypes(t testing.TB) []reflect.Type {
 	visit(reflect.TypeFor[BoardServer]())
 	visit(reflect.TypeFor[DispatchServer]())
 	visit(reflect.TypeFor[VaultServer]())
+	visit(reflect.TypeFor[NetworkServer]())
 	var all []reflect.Type
 	for typ := range seen {
 		all = append(all, typ)
@@ -61,6 +62,12 @@ func fill(v reflect.Value, n *int) {
 	switch v.Interface().(type) {
 	case time.Time:
 		v.Set(reflect.ValueOf(time.Date(2026, 1, 2, 3, 4, 5, *n, time.UTC)))
+		return
+	case netip.Addr:
+		v.Set(reflect.ValueOf(netip.MustParseAddr(fmt.Sprintf("fd00::%x", *n))))
+		return
+	case netip.Prefix:
+		v.Set(reflect.ValueOf(netip.MustParsePrefix(fmt.Sprintf("fd00:%x::/64", *n))))
 		return
 	case netip.AddrPort:
 		v.Set(reflect.ValueOf(netip.MustParseAddrPort(fmt.Sprintf("[fe80::%x%%eth0]:2377", *n))))

@@ -96,12 +96,16 @@ type (
 		// Secret and Config are what a task of the set sees as files.
 		Secret *Secret `json:",omitempty"`
 		Config *Config `json:",omitempty"`
+		// Network is one that a task of the set is on, and Endpoint a service that
+		// others of such a network reach.
+		Network  *NetworkInfo `json:",omitempty"`
+		Endpoint *Endpoint    `json:",omitempty"`
 		// Peer is another member and where it is reached.
 		Peer *Peer `json:",omitempty"`
 		// Fleet is the fleet as far as members may know it.
 		Fleet *FleetInfo `json:",omitempty"`
 	}
-	// ItemKey names an item: its kind ("task", "image", "secret", "config", "peer", "fleet") and key.
+	// ItemKey names an item: its kind ("task", "image", "secret", "config", "network", "endpoint", "peer", "fleet") and key.
 	ItemKey struct{ Kind, Key string }
 	// Peer is a member as the others know it.
 	Peer struct {
@@ -165,6 +169,10 @@ func (i Item) Key() ItemKey {
 		return ItemKey{"secret", string(i.Secret.ID)}
 	case i.Config != nil:
 		return ItemKey{"config", string(i.Config.ID)}
+	case i.Network != nil:
+		return ItemKey{"network", string(i.Network.ID)}
+	case i.Endpoint != nil:
+		return ItemKey{"endpoint", string(i.Endpoint.Network) + "/" + string(i.Endpoint.Service)}
 	case i.Peer != nil:
 		return ItemKey{"peer", string(i.Peer.ID)}
 	case i.Fleet != nil:

@@ -30,6 +30,7 @@ func (s ServiceSpec) Merge(patch ServicePatch) (ServiceSpec, error) {
 	}
 	mergePreferences(&s.TaskTemplate, patch)
 	mergePorts(&s, patch)
+	mergeEndpointMode(&s, patch)
 	s.UpdateConfig = mergeUpdate(s.UpdateConfig, patch.Update)
 	s.RollbackConfig = mergeUpdate(s.RollbackConfig, patch.Rollback)
 	return s, nil
@@ -89,12 +90,11 @@ func mergeTask(t *TaskSpec, patch ServicePatch) {
 		t.Resources.Limits = mergeResources(t.Resources.Limits, patch.Limits)
 		t.Resources.Reservations = mergeResources(t.Resources.Reservations, patch.Reservations)
 	}
-	if patch.Networks != nil {
-		t.Networks = nil
-		for _, target := range *patch.Networks {
-			t.Networks = append(t.Networks, NetworkAttachment{Target: target})
-		}
-	}
+	t.Networks = slices.DeleteFunc(t.Networks, func(n NetworkAttachment) bool {
+		return slices.Contains(patch.NetworkRemove, n.Target) || n.ID != "" && slices.Contains(patch.NetworkRemove, string(n.ID))
+	})
+	t.Networks = mergeList(t.Networks, patch.NetworkAdd, []string(nil),
+		func(n NetworkAttachment) string { return n.Target }, func(s string) string { return s })
 	if patch.Force {
 		t.ForceUpdate++
 	}
@@ -156,9 +156,19 @@ func mergePorts(s *ServiceSpec, patch ServicePatch) {
 		})
 	})
 	s.EndpointSpec.Ports = mergeList(s.EndpointSpec.Ports, patch.PublishAdd, nil, key, key)
-	if len(s.EndpointSpec.Ports) == 0 {
+	if s.EndpointSpec.Mode == "" && len(s.EndpointSpec.Ports) == 0 {
 		s.EndpointSpec = nil
 	}
+}
+
+func mergeEndpointMode(s *ServiceSpec, patch ServicePatch) {
+	if patch.EndpointMode == nil {
+		return
+	}
+	if s.EndpointSpec == nil {
+		s.EndpointSpec = &EndpointSpec{}
+	}
+	s.EndpointSpec.Mode = *patch.EndpointMode
 }
 
 func mergeUpdate(c *UpdateConfig, patch *UpdateConfigPatch) *UpdateConfig {

@@ -21,6 +21,7 @@ func TestMerge(t *testing.T) {
 	spec.Labels = map[string]string{"keep": "1", "go": "2"}
 	spec.TaskTemplate.Placement = &Placement{Constraints: []string{"node.role==worker", "node.labels.zone==attic"}}
 	spec.TaskTemplate.Resources = &ResourceRequirements{Limits: &Resources{NanoCPUs: 5}, Reservations: &Resources{MemoryBytes: 7}}
+	spec.TaskTemplate.Networks = []NetworkAttachment{{Target: "front"}, {Target: "back", ID: "b"}, {Target: "side", ID: "id-of-side"}}
 	before := Clone(spec)
 	got, err := spec.Merge(ServicePatch{
 		LabelAdd: map[string]string{"new": "3"}, LabelRemove: []string{"go", "unknown"},
@@ -30,8 +31,8 @@ func TestMerge(t *testing.T) {
 		PublishAdd:    []PortConfig{{TargetPort: 81, PublishedPort: 8081, PublishMode: PublishHost, Protocol: TCP}, {TargetPort: 80, Protocol: UDP, PublishMode: PublishHost}},
 		PublishRemove: []PortConfig{{TargetPort: 80}},
 		ConstraintAdd: []string{"node.id != x"}, ConstraintRemove: []string{"node.role == worker"}, MaxReplicas: new(uint64(2)),
-		Networks: &[]string{NetworkHost},
-		Limits:   &ResourcesPatch{NanoCPUs: new(int64(0))}, Reservations: &ResourcesPatch{NanoCPUs: new(int64(1))},
+		NetworkAdd: []NetworkAttachment{{Target: "back", Aliases: []string{"db"}}, {Target: "new"}}, NetworkRemove: []string{"front", "id-of-side"}, EndpointMode: new(ResolutionDNSRR),
+		Limits: &ResourcesPatch{NanoCPUs: new(int64(0))}, Reservations: &ResourcesPatch{NanoCPUs: new(int64(1))},
 		RestartDelay: new(time.Second), Replicas: new(uint64(9)), Force: true,
 		Update: &UpdateConfigPatch{Parallelism: new(uint64(0)), Order: new(StopFirst)},
 	})
@@ -50,7 +51,8 @@ func TestMerge(t *testing.T) {
 		{TargetPort: 81, PublishedPort: 8081, PublishMode: PublishHost, Protocol: TCP}, {TargetPort: 80, Protocol: UDP, PublishMode: PublishHost},
 	}
 	want.TaskTemplate.Placement = &Placement{Constraints: []string{"node.labels.zone==attic", "node.id != x"}, MaxReplicas: 2}
-	want.TaskTemplate.Networks = []NetworkAttachment{{Target: NetworkHost}}
+	want.TaskTemplate.Networks = []NetworkAttachment{{Target: "back", Aliases: []string{"db"}}, {Target: "new"}}
+	want.EndpointSpec.Mode = ResolutionDNSRR
 	want.TaskTemplate.Resources = &ResourceRequirements{Reservations: &Resources{NanoCPUs: 1, MemoryBytes: 7}}
 	want.TaskTemplate.RestartPolicy = &RestartPolicy{Delay: new(time.Second)}
 	want.TaskTemplate.ForceUpdate = 1
@@ -75,7 +77,7 @@ func FuzzMergeValidate(f *testing.F) {
 	for _, patch := range []ServicePatch{
 		{}, {Image: new("a"), EnvAdd: []string{"A=1"}, MountRemove: []string{"/b"}, Replicas: new(uint64(3))},
 		{PublishAdd: []PortConfig{{TargetPort: 1}}, ConstraintAdd: []string{"node.id==x"}, Limits: &ResourcesPatch{MemoryBytes: new(int64(-1))}},
-		{Update: &UpdateConfigPatch{Delay: new(time.Second)}, LabelAdd: map[string]string{"a": "b"}, Networks: &[]string{"x"}, Force: true},
+		{Update: &UpdateConfigPatch{Delay: new(time.Second)}, LabelAdd: map[string]string{"a": "b"}, NetworkAdd: []NetworkAttachment{{Target: "x"}}, Force: true},
 	} {
 		raw, _ := Encode(patch)
 		f.Add(spec, raw)

@@ -73,6 +73,9 @@ type NodeDescription struct {
 	// MemoryTotal is all of the board's memory that Linux has, in bytes;
 	// Resources has what of it tasks may use.
 	MemoryTotal int64 `json:",omitempty"`
+	// Subnets that the board reaches by links of its own, but for those of the
+	// fleet's networks: no network may overlap one.
+	Subnets []netip.Prefix `json:",omitempty"`
 	// Devices the board has now, by class; but for ordinary ones (see
 	// OrdinaryDevice).
 	Devices []BoardDevices `json:",omitempty"`

@@ -1,6 +1,7 @@
 package api
 
 import (
+	"net/netip"
 	"reflect"
 	"slices"
 	"strings"
@@ -211,7 +212,7 @@ func TestHasDevice(t *testing.T) {
 
 // TestEqualSeesEveryField: a description that differs in any field differs.
 func TestEqualSeesEveryField(t *testing.T) {
-	base := NodeDescription{Devices: []BoardDevices{{Class: "gpu", Paths: []string{"/dev/dri/card0"}}}, Volumes: []string{"data"}}
+	base := NodeDescription{Subnets: []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8")}, Devices: []BoardDevices{{Class: "gpu", Paths: []string{"/dev/dri/card0"}}}, Volumes: []string{"data"}}
 	if !base.Equal(Clone(base)) {
 		t.Error("a copy differs")
 	}
@@ -226,6 +227,10 @@ func TestEqualSeesEveryField(t *testing.T) {
 }
 
 func change(t *testing.T, v reflect.Value) {
+	if p, ok := v.Interface().(netip.Prefix); ok {
+		v.Set(reflect.ValueOf(netip.PrefixFrom(p.Addr(), p.Bits()+1)))
+		return
+	}
 	switch v.Kind() {
 	case reflect.String:
 		v.SetString(v.String() + "x")

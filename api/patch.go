@@ -43,7 +43,11 @@ type ServicePatch struct {
 	// PreferenceAdd puts preferences after those there are.
 	PreferenceAdd    []PlacementPreference `json:",omitempty"`
 	PreferenceRemove []PlacementPreference `json:",omitempty"`
-	Networks         *[]string             `json:",omitempty"` // targets
+	// NetworkAdd replaces an attachment to the same network; NetworkRemove has
+	// names or IDs.
+	NetworkAdd    []NetworkAttachment `json:",omitempty"`
+	NetworkRemove []string            `json:",omitempty"`
+	EndpointMode  *ResolutionMode     `json:",omitempty"`
 
 	Limits       *ResourcesPatch `json:",omitempty"`
 	Reservations *ResourcesPatch `json:",omitempty"`

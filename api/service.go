@@ -22,6 +22,8 @@ type Service struct {
 	UpdateStatus *UpdateStatus `json:",omitempty"`
 	// JobStatus is which run of a job is the present one; nil for other modes.
 	JobStatus *JobStatus `json:",omitempty"`
+	// VirtualIPs balance over the service's tasks, one in each of its networks.
+	VirtualIPs []NetworkAddr `json:",omitempty"`
 	// Pending is set while the service is being removed: its tasks go first.
 	PendingDelete bool `json:",omitempty"`
 }
@@ -74,7 +76,11 @@ const NetworkHost = "host"
 
 // NetworkAttachment names a network of a task.
 type NetworkAttachment struct {
-	Target  string
+	Target string
+	// ID of the network; filled in when the service is made or changed. "" for the
+	// board's own.
+	ID NetworkID `json:",omitempty"`
+	// Aliases are further names of the service in this network.
 	Aliases []string `json:",omitempty"`
 }
 
@@ -204,8 +210,21 @@ type UpdateConfig struct {
 
 // EndpointSpec is how a service is reached.
 type EndpointSpec struct {
-	Ports []PortConfig `json:",omitempty"`
+	// Mode is how the service's name is answered; "" is vip.
+	Mode  ResolutionMode `json:",omitempty"`
+	Ports []PortConfig   `json:",omitempty"`
 }
+
+// ResolutionMode is what a service's name stands for in its networks.
+type ResolutionMode string
+
+// Resolution modes, as in Swarm.
+const (
+	// ResolutionVIP is one address that balances over the tasks.
+	ResolutionVIP ResolutionMode = "vip"
+	// ResolutionDNSRR is the addresses of the tasks themselves.
+	ResolutionDNSRR ResolutionMode = "dnsrr"
+)
 
 // Protocol of a published port.
 type Protocol string

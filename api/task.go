@@ -93,6 +93,9 @@ type Task struct {
 	Status       TaskStatus
 	// Ports are the published ports with the board's port filled in.
 	Ports []PortConfig `json:",omitempty"`
+	// Addresses of the task, one in each network of its spec and in that order;
+	// given with its node.
+	Addresses []NetworkAddr `json:",omitempty"`
 	// Replaces names the task whose slot this one takes over. With stop-first
 	// on the same node the agent swaps them: it prepares this one, stops the
 	// other, and starts this one.

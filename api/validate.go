@@ -62,6 +62,7 @@ func (s ServiceSpec) Validate() error {
 		c.that(s.RollbackConfig.FailureAction != FailureRollback, "RollbackConfig.FailureAction", "a rollback is never rolled back: use pause or continue")
 	}
 	if s.EndpointSpec != nil {
+		c.that(oneOf(s.EndpointSpec.Mode, "", ResolutionVIP, ResolutionDNSRR), "EndpointSpec.Mode", "%q is not one of vip, dnsrr", s.EndpointSpec.Mode)
 		c.ports("EndpointSpec.Ports", s)
 	}
 	if c.err == nil {
@@ -96,11 +97,7 @@ func (c *check) task(t TaskSpec) {
 		c.is(at+"Placement.Constraints", err)
 		c.preferences(at+"Placement.Preferences", p.Preferences)
 	}
-	for _, n := range t.Networks {
-		c.that(n.Target == NetworkHost, at+"Networks", "%q: networks across boards do not exist yet; leave it out, or use host", n.Target)
-		c.that(len(n.Aliases) == 0, at+"Networks", "the host's network has no aliases")
-	}
-	c.that(len(t.Networks) <= 1, at+"Networks", "host is named twice")
+	c.networks(at, t.Networks)
 }
 
 func (c *check) container(at string, s ContainerSpec) {

@@ -77,7 +77,19 @@ func TestServiceSpecValidate(t *testing.T) {
 		{"TaskTemplate.RestartPolicy.Condition", func(s *ServiceSpec) { s.TaskTemplate.RestartPolicy = &RestartPolicy{Condition: "always"} }},
 		{"TaskTemplate.RestartPolicy.Delay", func(s *ServiceSpec) { s.TaskTemplate.RestartPolicy = &RestartPolicy{Delay: new(-time.Second)} }},
 		{"TaskTemplate.Placement.Constraints", func(s *ServiceSpec) { s.TaskTemplate.Placement = &Placement{Constraints: []string{"node.os==linux"}} }},
-		{"TaskTemplate.Networks", func(s *ServiceSpec) { s.TaskTemplate.Networks = []NetworkAttachment{{Target: "back"}} }},
+		{"TaskTemplate.Networks", func(s *ServiceSpec) {
+			s.TaskTemplate.Networks = []NetworkAttachment{{Target: "back"}, {Target: NetworkHost}}
+		}},
+		{"TaskTemplate.Networks", func(s *ServiceSpec) {
+			s.TaskTemplate.Networks = []NetworkAttachment{{Target: "back"}, {Target: "back"}}
+		}},
+		{"TaskTemplate.Networks", func(s *ServiceSpec) {
+			s.TaskTemplate.Networks = []NetworkAttachment{{Target: "back", Aliases: []string{"no_label"}}}
+		}},
+		{"TaskTemplate.Networks", func(s *ServiceSpec) {
+			s.TaskTemplate.Networks = []NetworkAttachment{{Target: NetworkHost, Aliases: []string{"db"}}}
+		}},
+		{"EndpointSpec.Mode", func(s *ServiceSpec) { s.EndpointSpec = &EndpointSpec{Mode: "lottery"} }},
 		{"UpdateConfig.Delay", func(s *ServiceSpec) { s.UpdateConfig = &UpdateConfig{Delay: -1} }},
 		{"UpdateConfig.Monitor", func(s *ServiceSpec) { s.UpdateConfig = &UpdateConfig{Monitor: -1} }},
 		{"UpdateConfig.MaxFailureRatio", func(s *ServiceSpec) { s.UpdateConfig = &UpdateConfig{MaxFailureRatio: 1.1} }},

@@ -38,6 +38,7 @@ type Client struct {
 	control *api.ControlClient
 	board   *api.BoardClient
 	vault   *api.VaultClient
+	network *api.NetworkClient
 	target  target
 
 	patience time.Duration
@@ -76,7 +77,7 @@ func New(ctx context.Context, cfg Config) (*Client, error) {
 	c := &Client{conn: conn, target: t, patience: cfg.Patience, dialer: d}
 	c.board = api.NewBoardClient(&retrier{next: conn, patience: cfg.Patience})
 	fleet := &retrier{next: conn, patience: cfg.Patience, hopeless: c.hopeless}
-	c.control, c.vault = api.NewControlClient(fleet), api.NewVaultClient(fleet)
+	c.control, c.vault, c.network = api.NewControlClient(fleet), api.NewVaultClient(fleet), api.NewNetworkClient(fleet)
 	if err := c.await(ctx); err != nil {
 		_ = conn.Close()
 		return nil, err
@@ -107,6 +108,9 @@ func (c *Client) Control() *api.ControlClient { return c.control }
 
 // Vault returns the fleet's secrets and configs. Calls are repeated as Control's.
 func (c *Client) Vault() *api.VaultClient { return c.vault }
+
+// Network returns the fleet's networks. Calls are repeated as Control's.
+func (c *Client) Network() *api.NetworkClient { return c.network }
 
 // Board returns the node's own side. Only reads are repeated.
 func (c *Client) Board() *api.BoardClient { return c.board }

@@ -193,14 +193,14 @@ func (l *loop) decide(v *store.View, changes []store.Change, known bool) outcome
 	})
 	laid := informed.With(plan.Puts, plan.Deletes)
 	overlay := slices.Concat(said, v.Diff(managers, nil), informed.Diff(plan.Puts, plan.Deletes))
-	placed := l.memory.sums.Update(laid, overlay).Place(laid)
+	placed := address(laid, l.memory.sums.Update(laid, overlay).Place(laid).Puts)
 
 	out := outcome{index: v.Index, deletes: plan.Deletes, timers: plan.Timers, dirty: dirty, voters: voters, reported: map[api.ServiceID]bool{}}
 	for _, task := range slices.Concat(facts.Tasks, facts.Ready) {
 		out.reported[task.(*api.Task).ServiceID] = true
 	}
-	out.puts = [][]api.Object{facts.Puts(), plan.Puts, placed.Puts}
-	decided := len(plan.Puts)+len(plan.Deletes)+len(placed.Puts) > 0
+	out.puts = [][]api.Object{facts.Puts(), plan.Puts, placed}
+	decided := len(plan.Puts)+len(plan.Deletes)+len(placed) > 0
 	out.waits = !decided && len(facts.Tasks) > 0 && len(facts.Nodes) == 0 && !facts.Urgent
 	if out.waits {
 		l.held.note(facts.Tasks)

@@ -138,6 +138,7 @@ func (b *Board) serveLocal(ctx context.Context) error {
 	server := rpc.NewServer()
 	server.RegisterService(ptr(api.RelayDesc(api.ControlDesc, b.routeControl)), nil)
 	server.RegisterService(ptr(api.RelayDesc(api.VaultDesc, b.routeControl)), nil)
+	server.RegisterService(ptr(api.RelayDesc(api.NetworkDesc, b.routeControl)), nil)
 	server.RegisterService(&api.BoardDesc, boardServer{b})
 	return rpc.Serve(ctx, server, rpc.Local(b.parts.Local))
 }

@@ -103,6 +103,7 @@ func (m *membership) Run(ctx context.Context) error {
 	server := rpc.NewServer()
 	server.RegisterService(ptr(api.RelayDesc(api.ControlDesc, m.routeControl)), nil)
 	server.RegisterService(ptr(api.RelayDesc(api.VaultDesc, m.routeControl)), nil)
+	server.RegisterService(ptr(api.RelayDesc(api.NetworkDesc, m.routeControl)), nil)
 	server.RegisterService(ptr(api.RelayDesc(api.DispatchDesc, m.routeDispatch)), nil)
 	server.RegisterService(&api.BoardDesc, boardServer{b})
 	b.serving(m)

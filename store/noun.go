@@ -17,6 +17,7 @@ var nouns = []noun{
 	nounOf(imageSchema, func(v *View) *Table[*api.Image] { return &v.Images }, func() *api.Image { return new(api.Image) }),
 	nounOf(secretSchema, func(v *View) *Table[*api.Secret] { return &v.Secrets }, func() *api.Secret { return new(api.Secret) }),
 	nounOf(configSchema, func(v *View) *Table[*api.Config] { return &v.Configs }, func() *api.Config { return new(api.Config) }),
+	nounOf(networkSchema, func(v *View) *Table[*api.Network] { return &v.Networks }, func() *api.Network { return new(api.Network) }),
 }
 
 // Index names.
@@ -43,6 +44,9 @@ var (
 	}}
 	secretSchema = &schema[*api.Secret]{name: "secret", indexes: []index[*api.Secret]{
 		{name: byName, unique: true, values: func(s *api.Secret) []string { return []string{s.Spec.Name} }},
+	}}
+	networkSchema = &schema[*api.Network]{name: "network", indexes: []index[*api.Network]{
+		{name: byName, unique: true, values: func(n *api.Network) []string { return []string{n.Spec.Name} }},
 	}}
 	configSchema = &schema[*api.Config]{name: "config", indexes: []index[*api.Config]{
 		{name: byName, unique: true, values: func(c *api.Config) []string { return []string{c.Spec.Name} }},

@@ -21,6 +21,7 @@ type View struct {
 	Images   Table[*api.Image]
 	Secrets  Table[*api.Secret]
 	Configs  Table[*api.Config]
+	Networks Table[*api.Network]
 
 	requests requestLog
 }
@@ -102,6 +103,12 @@ func (v *View) Image(id api.ImageID) *api.Image {
 	return i
 }
 
+// Network finds a network by ID; nil if there is none.
+func (v *View) Network(id api.NetworkID) *api.Network {
+	n, _ := v.Networks.Get(string(id))
+	return n
+}
+
 // ServiceByName finds a service by its name; nil if there is none.
 func (v *View) ServiceByName(name string) *api.Service { return first(v.Services.By(byName, name)) }
 
@@ -113,6 +120,9 @@ func (v *View) SecretByName(name string) *api.Secret { return first(v.Secrets.By
 
 // ConfigByName finds a config by its name; nil if there is none.
 func (v *View) ConfigByName(name string) *api.Config { return first(v.Configs.By(byName, name)) }
+
+// NetworkByName finds a network by its name; nil if there is none.
+func (v *View) NetworkByName(name string) *api.Network { return first(v.Networks.By(byName, name)) }
 
 // NodesByName yields the nodes of a name; there may be several.
 func (v *View) NodesByName(name string) iter.Seq[*api.Node] { return v.Nodes.By(byName, name) }

@@ -65,7 +65,7 @@ func (f *changeFlags) patch() (api.ServicePatch, error) {
 		MountAdd: f.mounts.Values, MountRemove: f.mountRemove, SecretAdd: f.secrets.Values, SecretRemove: f.secretRemove, ConfigAdd: f.configs.Values, ConfigRemove: f.configRemove,
 		PublishAdd: f.ports.Values, PublishRemove: f.publishRemove.Values,
 		ConstraintAdd: f.constraints.Values, ConstraintRemove: f.constraintRemove, PreferenceAdd: f.preferences.Values, PreferenceRemove: f.preferenceRemove.Values,
-		MaxReplicas: f.maxReplicas.Value, Networks: f.networkPatch(),
+		MaxReplicas: f.maxReplicas.Value, NetworkAdd: f.attachments(), NetworkRemove: f.networkRemove, EndpointMode: f.endpointMode.Value,
 		OptionsPatch: f.options.patch(), Limits: f.options.limits(amountsPatch(f.limitCPU, f.limitMemory)), Reservations: amountsPatch(f.reserveCPU, f.reserveMemory),
 		RestartCondition: f.restart.Value, RestartDelay: f.restartDelay.Value, RestartMaxAttempts: f.restartMax.Value, RestartWindow: f.restartWindow.Value,
 		StopSignal: f.stopSignal.Value, StopGracePeriod: f.stopGrace.Value, Replicas: f.replicas.Value, MaxConcurrent: f.maxConcurrent.Value,
@@ -95,18 +95,6 @@ func (f *changeFlags) check() error {
 		}
 	}
 	return checkPorts(f.ports.Values, f.networks.Values)
-}
-
-// networkPatch replaces the list: there is one network to be in, or none.
-func (f *changeFlags) networkPatch() *[]string {
-	if len(f.networks.Values) == 0 && len(f.networkRemove) == 0 {
-		return nil
-	}
-	targets := []string{}
-	for _, a := range f.attachments() {
-		targets = append(targets, a.Target)
-	}
-	return &targets
 }
 
 func amountsPatch(cpu, memory *flagvalue.Opt[int64]) *api.ResourcesPatch {

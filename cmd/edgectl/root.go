@@ -44,7 +44,7 @@ network port of a node answers only to members of its fleet.`,
 	root.AddCommand(
 		newInit(c), newUpdate(c), newJoin(c), newJoinToken(c), newLeave(c), newFleetKey(c), newFlash(c),
 		newInfo(c), newStatus(c), newDoctor(c), newVersion(c), newDialStdio(c),
-		newNode(c), newService(c), newTask(c), newSecret(c), newConfig(c), newImage(c), newVolume(c), newEvents(c),
+		newNode(c), newService(c), newTask(c), newSecret(c), newConfig(c), newNetwork(c), newImage(c), newVolume(c), newEvents(c),
 	)
 	tidy(root)
 	offerValues(root)

@@ -29,7 +29,8 @@ type taskFlags struct {
 	stopGrace                   *flagvalue.Opt[time.Duration]
 	update, rollback            updateFlags
 	health                      healthFlags
-	networks                    *flagvalue.List[string]
+	networks                    *flagvalue.List[api.NetworkAttachment]
+	endpointMode                *flagvalue.Opt[api.ResolutionMode]
 	labels, containerLabels     *flagvalue.List[flagvalue.Pair]
 	env                         *flagvalue.List[string]
 	mounts                      *flagvalue.List[api.Mount]
@@ -81,6 +82,7 @@ func (f *taskFlags) registerPolicies(fs *pflag.FlagSet) {
 	f.restartDelay = define(fs, "restart-delay", flagvalue.Duration, "duration", "pause before that (default 5s)")
 	f.restartMax = define(fs, "restart-max-attempts", flagvalue.Count, "number", "how often before giving up; 0 is without limit")
 	f.restartWindow = define(fs, "restart-window", flagvalue.Duration, "duration", "time over which attempts are counted; 0 counts all")
+	f.endpointMode = define(fs, "endpoint-mode", flagvalue.Choice(api.ResolutionVIP, api.ResolutionDNSRR), "vip|dnsrr", "what the service's name stands for in its networks: one address that balances, or those of its tasks (default vip)")
 	f.update.register(fs, "update", true)
 	f.rollback.register(fs, "rollback", false)
 	f.health.register(fs)
@@ -96,7 +98,7 @@ func (f *taskFlags) registerLists(fs *pflag.FlagSet, named func(name, short stri
 	f.ports = defineList(fs, named("publish", "p"), flagvalue.Port, "port", verb+" a published port: mode=host,target=80,published=8080[,protocol=udp]")
 	f.constraints = defineList(fs, named("constraint", ""), flagvalue.Constraint, "constraint", verb+" a bound on where tasks run, such as node.labels.zone==attic")
 	f.preferences = defineList(fs, named("placement-pref", ""), api.ParsePreference, "pref", verb+" a preference: spread=node.labels.zone spreads tasks evenly over its values")
-	f.networks = defineList(fs, named("network", ""), flagvalue.Network, "host", "attach tasks to a network: host shares the board's")
+	f.networks = defineList(fs, named("network", ""), flagvalue.Network, "network", verb+" a network that tasks are on: NAME, or name=NAME[,alias=…]; host shares the board's own")
 }
 
 // define adds one flag to a set; name is "long" or "long,s".

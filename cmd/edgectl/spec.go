@@ -1,6 +1,7 @@
 package main
 
 import (
+	"slices"
 	"time"
 
 	"github.com/spf13/pflag"
@@ -68,8 +69,8 @@ func (f *createFlags) spec(image string, args []string) (api.ServiceSpec, error)
 	if command != nil {
 		spec.TaskTemplate.ContainerSpec.Command = *command
 	}
-	if len(f.ports.Values) > 0 {
-		spec.EndpointSpec = &api.EndpointSpec{Ports: f.ports.Values}
+	if len(f.ports.Values) > 0 || f.endpointMode.Value != nil {
+		spec.EndpointSpec = &api.EndpointSpec{Mode: f.endpointMode.Or(""), Ports: f.ports.Values}
 	}
 	return spec, checkPorts(f.ports.Values, f.networks.Values)
 }
@@ -105,11 +106,13 @@ func (f *taskFlags) placement() *api.Placement {
 	return &api.Placement{Constraints: f.constraints.Values, Preferences: f.preferences.Values, MaxReplicas: f.maxReplicas.Or(0)}
 }
 
+// attachments are the networks asked for; one that is named twice, to the letter,
+// counts once.
 func (f *taskFlags) attachments() []api.NetworkAttachment {
 	var n []api.NetworkAttachment
-	for _, target := range f.networks.Values {
-		if len(n) == 0 || n[len(n)-1].Target != target {
-			n = append(n, api.NetworkAttachment{Target: target})
+	for _, a := range f.networks.Values {
+		if !slices.ContainsFunc(n, func(o api.NetworkAttachment) bool { return api.Equal(o, a) }) {
+			n = append(n, a)
 		}
 	}
 	return n
@@ -163,8 +166,9 @@ func lastOfEach(env []string) []string {
 }
 
 // checkPorts refuses ports that can't be published together.
-func checkPorts(ports []api.PortConfig, networks []string) error {
-	if len(ports) > 0 && len(networks) > 0 {
+func checkPorts(ports []api.PortConfig, networks []api.NetworkAttachment) error {
+	onHost := slices.ContainsFunc(networks, func(n api.NetworkAttachment) bool { return n.Target == api.NetworkHost })
+	if len(ports) > 0 && onHost {
 		return invalidf("--publish with --network host: a task on the board's network already has all its ports there; leave one of the two out")
 	}
 	type published struct {

@@ -129,8 +129,11 @@ func TestAPatchHasOnlyWhatWasGiven(t *testing.T) {
 		{[]string{"--update-parallelism", "2", "--parallelism", "2"}, api.ServicePatch{Update: &api.UpdateConfigPatch{Parallelism: ptr(uint64(2))}}},
 		{[]string{"--replicas", "0", "--limit-memory", "0"}, api.ServicePatch{Replicas: ptr(uint64(0)), Limits: &api.ResourcesPatch{MemoryBytes: ptr(int64(0))}}},
 		{[]string{"--hostname", "", "--args", "", "--read-only=false"}, api.ServicePatch{Hostname: ptr(""), Args: &[]string{}, ReadOnly: ptr(false)}},
-		{[]string{"--network-rm", "host"}, api.ServicePatch{Networks: &[]string{}}},
-		{[]string{"--network-add", "host"}, api.ServicePatch{Networks: &[]string{"host"}}},
+		{[]string{"--network-rm", "host"}, api.ServicePatch{NetworkRemove: []string{"host"}}},
+		{[]string{"--network-add", "name=back,alias=db,alias=store", "--endpoint-mode", "dnsrr"}, api.ServicePatch{
+			NetworkAdd: []api.NetworkAttachment{{Target: "back", Aliases: []string{"db", "store"}}}, EndpointMode: new(api.ResolutionDNSRR),
+		}},
+		{[]string{"--network-add", "host"}, api.ServicePatch{NetworkAdd: []api.NetworkAttachment{{Target: "host"}}}},
 		{[]string{"--force"}, api.ServicePatch{Force: true}},
 	} {
 		got, err := patchOf(t, c.args...)

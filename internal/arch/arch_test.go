@@ -53,7 +53,7 @@ func room(importPath string) string {
 }
 
 // mayImport lists, for the rooms that are held to a list, which other rooms
-// they may import.
+// (or packages of a room) they may import.
 var mayImport = map[string][]string{
 	"api":       {},
 	"identity":  {"api"},
@@ -68,7 +68,7 @@ var mayImport = map[string][]string{
 	"image":     {"api", "transport"},
 	"agent":     {"api", "runtime"},
 	"admission": {"api", "identity", "transport", "discovery"},
-	"manager":   {"api", "store", "consensus", "identity", "transport"},
+	"manager":   {"api", "store", "consensus", "identity", "transport", "network/ipam"},
 }
 
 func TestRoomsImportOnlyWhatTheyMay(t *testing.T) {
@@ -78,7 +78,7 @@ func TestRoomsImportOnlyWhatTheyMay(t *testing.T) {
 			continue
 		}
 		for _, imp := range p.Imports {
-			if r := room(imp); r != "" && r != room(p.ImportPath) && !contains(allowed, r) && !inRoom(imp, "internal/host") && !inRoom(imp, "internal/build") {
+			if r := room(imp); r != "" && r != room(p.ImportPath) && !contains(allowed, r) && !contains(allowed, strings.TrimPrefix(imp, module)) && !inRoom(imp, "internal/host") && !inRoom(imp, "internal/build") {
 				t.Errorf("%s imports %s: room %q may import only %q (see ARCHITECTURE.md, rooms)", p.ImportPath, imp, room(p.ImportPath), allowed)
 			}
 		}
@@ -106,7 +106,7 @@ func TestOnlyNodeNamesDrivers(t *testing.T) {
 func TestPlannersArePure(t *testing.T) {
 	banned := []string{"time", "math/rand", "math/rand/v2", "crypto/rand", "os", "net", "sync", "context", "log/slog"}
 	for _, p := range packages(t) {
-		if !inRoom(p.ImportPath, "manager/orchestrator") && !inRoom(p.ImportPath, "manager/scheduler") {
+		if !inRoom(p.ImportPath, "manager/orchestrator") && !inRoom(p.ImportPath, "manager/scheduler") && !inRoom(p.ImportPath, "network/ipam") {
 			continue
 		}
 		for _, imp := range p.Imports {

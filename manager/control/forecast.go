@@ -46,6 +46,9 @@ func (s *Server) changed(op string, v *store.View, r *api.ForecastServiceRequest
 		if err := nameFree(op, v, spec.Name); err != nil {
 			return nil, nil, err
 		}
+		if err := findNetworks(v, op, &spec); err != nil {
+			return nil, nil, err
+		}
 		notes, err := pinKnown(op, v, &spec)
 		next := &api.Service{ID: "forecast", Spec: spec, SpecVersion: 1}
 		next.StartJob(s.time(v))
@@ -63,6 +66,9 @@ func (s *Server) changed(op string, v *store.View, r *api.ForecastServiceRequest
 	}
 	spec, err := merge(op, service.Spec, *r.Patch)
 	if err != nil {
+		return nil, nil, err
+	}
+	if err := findNetworks(v, op, &spec); err != nil {
 		return nil, nil, err
 	}
 	var notes []string

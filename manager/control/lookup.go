@@ -18,7 +18,7 @@ const minPrefix = 4
 // listing says how the user sees what there is of a noun.
 var listing = map[string]string{
 	"node": "edgectl node ls", "service": "edgectl service ls", "task": "edgectl service ps SERVICE",
-	"secret": "edgectl secret ls", "config": "edgectl config ls",
+	"secret": "edgectl secret ls", "config": "edgectl config ls", "network": "edgectl network ls",
 }
 
 // find resolves what a user calls an object: its ID, its name, or the beginning

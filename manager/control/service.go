@@ -75,7 +75,7 @@ func (s *Server) createService(ctx context.Context, r *api.CreateServiceRequest)
 	if err := nameFree(op, v, spec.Name); err != nil {
 		return nil, err
 	}
-	if err := findData(v, op, &spec); err != nil { // before anything is pulled
+	if err := findNamed(v, op, &spec); err != nil { // before anything is pulled
 		return nil, err
 	}
 	if err := s.pinSpec(ctx, op, &spec); err != nil {
@@ -86,7 +86,7 @@ func (s *Server) createService(ctx context.Context, r *api.CreateServiceRequest)
 		if err := nameFree(op, tx.View, spec.Name); err != nil {
 			return nil, err
 		}
-		if err := findData(tx.View, op, &spec); err != nil {
+		if err := findNamed(tx.View, op, &spec); err != nil {
 			return nil, err
 		}
 		if err := claim(op, tx, &spec); err != nil {
@@ -186,7 +186,7 @@ func (s *Server) updateService(ctx context.Context, r *api.UpdateServiceRequest)
 			placement.Platforms = platforms
 			spec.TaskTemplate.Placement = &placement
 		}
-		if err := findData(tx.View, op, &spec); err != nil {
+		if err := findNamed(tx.View, op, &spec); err != nil {
 			return nil, err
 		}
 		if api.Equal(spec, service.Spec) {
@@ -240,7 +240,7 @@ func (s *Server) rollbackService(ctx context.Context, r *api.RollbackServiceRequ
 			return nil, api.Errorf(api.Conflict, op, "service %s has no previous spec to return to", service.Spec.Name)
 		}
 		next := rolledBack(service, s.time(tx.View))
-		if err := findData(tx.View, op, &next.Spec); err != nil {
+		if err := findNamed(tx.View, op, &next.Spec); err != nil {
 			return nil, err
 		}
 		tx.Put(next)

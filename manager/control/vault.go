@@ -13,6 +13,14 @@ import (
 
 var _ api.VaultServer = (*Server)(nil)
 
+// findNamed gives what a spec names its IDs: secrets, configs and networks.
+func findNamed(v *store.View, op string, spec *api.ServiceSpec) error {
+	if err := findData(v, op, spec); err != nil {
+		return err
+	}
+	return findNetworks(v, op, spec)
+}
+
 // findData gives the secrets and configs that a spec names their IDs. One that
 // names what is not there is refused.
 func findData(v *store.View, op string, spec *api.ServiceSpec) error {
@@ -60,11 +68,11 @@ func unread(c *api.Config) *api.Config {
 // inUse refuses to remove what a service sees: for good while its spec names
 // it, and for as long as they run where only tasks on their way out do. name is
 // what people call the thing, noun what it is.
-func inUse(v *store.View, op, noun, name string, sees func(api.ContainerSpec) bool) error {
+func inUse(v *store.View, op, noun, name string, sees func(api.TaskSpec) bool) error {
 	specs, ending := map[string]bool{}, map[string]bool{}
 	for s := range v.Services.All() {
 		switch {
-		case !sees(s.Spec.TaskTemplate.ContainerSpec):
+		case !sees(s.Spec.TaskTemplate):
 		case s.PendingDelete:
 			ending[s.Spec.Name] = true
 		default:
@@ -72,7 +80,7 @@ func inUse(v *store.View, op, noun, name string, sees func(api.ContainerSpec) bo
 		}
 	}
 	for t := range v.Tasks.All() {
-		if t.Live() && sees(t.Spec.ContainerSpec) {
+		if t.Live() && sees(t.Spec) {
 			ending[t.ServiceName] = true
 		}
 	}
@@ -135,8 +143,8 @@ func (s *Server) removeSecret(ctx context.Context, r *api.RemoveSecretRequest) (
 		if err != nil {
 			return nil, err
 		}
-		if err := inUse(tx.View, op, "secret", secret.Spec.Name, func(c api.ContainerSpec) bool {
-			return slices.ContainsFunc(c.Secrets, func(ref api.SecretReference) bool { return ref.SecretID == secret.ID })
+		if err := inUse(tx.View, op, "secret", secret.Spec.Name, func(t api.TaskSpec) bool {
+			return slices.ContainsFunc(t.ContainerSpec.Secrets, func(ref api.SecretReference) bool { return ref.SecretID == secret.ID })
 		}); err != nil {
 			return nil, err
 		}
@@ -194,8 +202,8 @@ func (s *Server) removeConfig(ctx context.Context, r *api.RemoveConfigRequest) (
 		if err != nil {
 			return nil, err
 		}
-		if err := inUse(tx.View, op, "config", config.Spec.Name, func(c api.ContainerSpec) bool {
-			return slices.ContainsFunc(c.Configs, func(ref api.ConfigReference) bool { return ref.ConfigID == config.ID })
+		if err := inUse(tx.View, op, "config", config.Spec.Name, func(t api.TaskSpec) bool {
+			return slices.ContainsFunc(t.ContainerSpec.Configs, func(ref api.ConfigReference) bool { return ref.ConfigID == config.ID })
 		}); err != nil {
 			return nil, err
 		}

@@ -167,7 +167,7 @@ func (s *Server) roster() *roster {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if v := s.cfg.Store.View(); s.shared == nil || s.shared.view.Index != v.Index {
-		s.shared = newRoster(v, s.servers)
+		s.shared = newRoster(v, s.servers, s.watch.status)
 	}
 	return s.shared
 }

@@ -109,6 +109,9 @@ func (s *Server) receive(ctx context.Context, stream grpc.BidiStreamingServer[ap
 		if first {
 			hello <- report.Hello
 		}
+		if news {
+			s.rebalance(s.cfg.Store.View(), report.Tasks)
+		}
 		if first || news {
 			s.news.Ring()
 		}

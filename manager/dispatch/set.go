@@ -21,15 +21,17 @@ type entry struct {
 }
 
 // roster is the part of every node's set that is the same for all: the members
-// and the fleet, as of one view and one raft configuration.
+// and the fleet, and who serves in each network, as of one view and one raft
+// configuration.
 type roster struct {
 	view    *store.View
 	servers map[api.NodeID]bool // raft's members
 	peers   []entry
+	fabric  map[api.NetworkID][]entry
 }
 
-func newRoster(v *store.View, servers map[api.NodeID]bool) *roster {
-	r := &roster{view: v, servers: servers}
+func newRoster(v *store.View, servers map[api.NodeID]bool, latest func(*api.Task) api.TaskStatus) *roster {
+	r := &roster{view: v, servers: servers, fabric: newFabric(v, latest)}
 	for node := range v.Nodes.All() {
 		r.peers = append(r.peers, newEntry(api.Item{Peer: peerOf(node, servers)}))
 	}
@@ -76,6 +78,7 @@ func (r *roster) compose(node *api.Node, previous set) set {
 			r.addData(task, add)
 		}
 	}
+	r.weave(node.ID, next)
 	for _, peer := range r.peers {
 		if peer.item.Peer.ID != node.ID {
 			next[peer.item.Key()] = peer

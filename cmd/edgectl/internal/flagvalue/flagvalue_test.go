@@ -47,7 +47,6 @@ func TestWordsOfTheSpec(t *testing.T) {
 	check(t, "Constraint", Constraint, map[string]string{
 		"node.role==manager": "node.role==manager", "node.labels.zone != attic": "node.labels.zone!=attic"},
 		map[string]string{"node.role=manager": "==", "zone==a": "unknown key", "node.role==": "no value", "": "constraint"})
-	check(t, "Network", Network, map[string]string{"host": "host"}, map[string]string{"backend": "later"})
 	check(t, "Signal", Signal, map[string]string{"SIGTERM": "SIGTERM", "hup": "SIGHUP", "9": "9", "RTMIN+3": "SIGRTMIN+3"},
 		map[string]string{"": "signal", "0": "signal", "-9": "signal", "sig term": "signal"})
 	check(t, "AbsPath", AbsPath, map[string]string{"/srv": "/srv", "": ""}, map[string]string{"srv": "absolute"})

@@ -147,14 +147,6 @@ func Constraint(s string) (string, error) {
 	return c.String(), nil
 }
 
-// Network reads the network of a task. There is only the board's own so far.
-func Network(s string) (string, error) {
-	if s != api.NetworkHost {
-		return "", fmt.Errorf("there is no such network: give %s, or leave the flag out for the board's own bridge (networks across boards come later)", api.NetworkHost)
-	}
-	return s, nil
-}
-
 // Signal reads a signal's name or number.
 func Signal(s string) (string, error) {
 	upper := strings.ToUpper(s)
