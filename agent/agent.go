@@ -154,6 +154,7 @@ func New(cfg Config) (*Agent, error) {
 // Run works until ctx ends. Tasks go on running without it.
 func (a *Agent) Run(ctx context.Context) error {
 	a.tellSet(a.set)
+	a.cfg.Network.Learn(a.set.fabric(a.cfg.Node))
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return a.health.run(ctx) })
 	g.Go(func() error { return a.work(ctx) })

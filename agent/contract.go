@@ -23,6 +23,21 @@ type Network interface {
 	Detach(ctx context.Context, task api.TaskID) error
 	// Retain detaches every task that is not named: what a crash left behind.
 	Retain(ctx context.Context, tasks []api.TaskID) error
+	// Learn takes in what the set says of networks that span boards, which is
+	// made to be so on this board soon after, and kept so. It does not block.
+	// Before the first word nothing of them is touched.
+	Learn(Fabric)
+}
+
+// Fabric is all that a board must know of networks that span boards.
+type Fabric struct {
+	Node api.NodeID
+	// Networks are those of tasks on this board, Endpoints the services on them.
+	Networks  []*api.NetworkInfo
+	Endpoints []*api.Endpoint
+	// Peers are the other members, Tasks those of this board.
+	Peers []api.Peer
+	Tasks []*api.Task
 }
 
 // Attachment is a task's place in the network.
@@ -30,7 +45,8 @@ type Attachment struct {
 	NetNS string // path; "" shares the board's
 	// ResolvConf, Hosts and HostnameFile are paths to bind over the task's own.
 	ResolvConf, Hosts, HostnameFile string
-	Addr                            string // the task's address, "" with host network
+	// Addr is where the board reaches the task; "" with the board's own network.
+	Addr string
 }
 
 // Logs keeps what tasks write. Implemented by logs.Client.

@@ -509,6 +509,7 @@ type network struct {
 	complain []string
 	err      error
 	retained [][]api.TaskID
+	learned  []Fabric
 }
 
 func (n *network) Attach(_ context.Context, t *api.Task) (Attachment, error) {
@@ -541,6 +542,12 @@ func (n *network) Retain(_ context.Context, ids []api.TaskID) error {
 	n.retained = append(n.retained, ids)
 	maps.DeleteFunc(n.attached, func(id api.TaskID, _ *api.Task) bool { return !slices.Contains(ids, id) })
 	return nil
+}
+
+func (n *network) Learn(f Fabric) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.learned = append(n.learned, f)
 }
 
 func (n *network) reset() {

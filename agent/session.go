@@ -151,6 +151,7 @@ func (a *Agent) apply(assignment *api.Assignment) error {
 	if c.empty(held) {
 		return nil
 	}
+	a.cfg.Network.Learn(c.next.fabric(a.cfg.Node))
 	if c.tells() {
 		a.tellSet(c.next)
 	}

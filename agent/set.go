@@ -137,6 +137,27 @@ func (s set) peers() []api.Peer {
 	return out
 }
 
+// fabric is what the set says of networks.
+func (s set) fabric(node api.NodeID) Fabric {
+	f := Fabric{Node: node, Peers: s.peers()}
+	for _, item := range s.items {
+		switch {
+		case item.Network != nil:
+			f.Networks = append(f.Networks, item.Network)
+		case item.Endpoint != nil:
+			f.Endpoints = append(f.Endpoints, item.Endpoint)
+		case item.Task != nil:
+			f.Tasks = append(f.Tasks, item.Task)
+		}
+	}
+	slices.SortFunc(f.Networks, func(a, b *api.NetworkInfo) int { return cmp.Compare(a.ID, b.ID) })
+	slices.SortFunc(f.Endpoints, func(a, b *api.Endpoint) int {
+		return cmp.Or(cmp.Compare(a.Network, b.Network), cmp.Compare(a.Service, b.Service))
+	})
+	slices.SortFunc(f.Tasks, func(a, b *api.Task) int { return cmp.Compare(a.ID, b.ID) })
+	return f
+}
+
 // tells reports whether a change is of what OnSet tells.
 func (c change) tells() bool {
 	for _, item := range c.put {

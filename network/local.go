@@ -8,11 +8,14 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"slices"
 	"sync"
+	"sync/atomic"
 
 	"github.com/edgeswarm/edgeswarm/agent"
 	"github.com/edgeswarm/edgeswarm/api"
 	"github.com/edgeswarm/edgeswarm/internal/host"
+	"github.com/edgeswarm/edgeswarm/network/dns"
 )
 
 // Config of a board's network.
@@ -21,8 +24,12 @@ type Config struct {
 	Dir string
 	// Pool is where the bridge's /20 is taken from: the first that collides
 	// with no route of the board. Zero is DefaultPool.
-	Pool   netip.Prefix
-	Logger *slog.Logger
+	Pool netip.Prefix
+	// Resolvers are the files that list the board's own resolvers: of the first
+	// that names one that others than the board itself can reach, all count. Nil
+	// is the system's.
+	Resolvers []string
+	Logger    *slog.Logger
 }
 
 // DefaultPool holds 16 candidates for a board's own subnet.
@@ -31,22 +38,41 @@ var DefaultPool = netip.MustParsePrefix("10.210.0.0/16")
 // subnetBits is the size of a board's subnet: 4,093 tasks.
 const subnetBits = 20
 
-// Local attaches tasks to the board's own bridge. It implements agent.Network.
+// Local attaches tasks to the board's own bridge, and to networks that span
+// boards, which it makes and mends while it runs. It implements agent.Network.
 type Local struct {
-	cfg Config
+	cfg     Config
+	names   *dns.Server
+	fabric  atomic.Pointer[agent.Fabric] // as learned last; nil before
+	learned chan struct{}                // 1 slot
 
-	mu     sync.Mutex // kernel state is changed by one attachment at a time
+	mu     sync.Mutex // kernel state is changed by one at a time
 	subnet netip.Prefix
+	vxlan  vxlan
 }
 
 var _ agent.Network = (*Local)(nil)
 
-// New prepares a Local; nothing is made before the first Attach.
+// New prepares a Local; nothing is made before the first Attach or Run.
 func New(cfg Config) *Local {
 	if !cfg.Pool.IsValid() {
 		cfg.Pool = DefaultPool
 	}
-	return &Local{cfg: cfg}
+	if cfg.Resolvers == nil {
+		cfg.Resolvers = resolvConfs
+	}
+	return &Local{
+		cfg: cfg, learned: make(chan struct{}, 1),
+		names: dns.New(dns.Config{Resolvers: func() ([]string, error) { return resolversOf(cfg.Resolvers) }, Logger: cfg.Logger}),
+	}
+}
+
+// self is this board's node ID, "" before it is known.
+func (l *Local) self() api.NodeID {
+	if f := l.fabric.Load(); f != nil {
+		return f.Node
+	}
+	return ""
 }
 
 // Files in a task's folder.
@@ -72,26 +98,81 @@ func (l *Local) Attach(ctx context.Context, task *api.Task) (agent.Attachment, e
 		ResolvConf: filepath.Join(dir, resolvFile), Hosts: filepath.Join(dir, hostsFile), HostnameFile: filepath.Join(dir, nameFile),
 	}
 	if usesHost(task) {
-		return at, l.writeNames(task, at)
+		return at, l.writeNames(task, at, netip.Addr{})
 	}
-	if err := l.ensureBridge(); err != nil {
-		return agent.Attachment{}, fmt.Errorf("attach task: %w", err)
-	}
-	addr, err := l.address(dir)
+	networks, err := l.networksOf(task)
 	if err != nil {
 		return agent.Attachment{}, fmt.Errorf("attach task: %w", err)
 	}
-	at.NetNS, at.Addr = filepath.Join(dir, nsFile), addr.String()
+	at.NetNS = filepath.Join(dir, nsFile)
 	if err := host.NewNetNS(at.NetNS); err != nil {
 		return agent.Attachment{}, fmt.Errorf("attach task: %w", err)
 	}
+	var resolver netip.Addr
+	first := 0 // number of the first link to a network
+	if hasWayOut(networks) {
+		if err := l.attachBridge(task, dir, &at); err != nil {
+			return agent.Attachment{}, err
+		}
+		first = 1
+	}
+	for i, n := range networks {
+		addr := task.Addresses[i].Addr
+		if err := l.wire(task.ID, at.NetNS, i, fmt.Sprintf("eth%d", first+i), addr, n); err != nil {
+			return agent.Attachment{}, fmt.Errorf("attach task to network %s: %w", n.Name, err)
+		}
+		if i == 0 {
+			resolver = n.Gateway(l.self())
+		}
+		if at.Addr == "" {
+			at.Addr = addr.String()
+		}
+	}
+	return at, l.writeNames(task, at, resolver)
+}
+
+// attachBridge gives a task the board's bridge: its way out, and its ports.
+func (l *Local) attachBridge(task *api.Task, dir string, at *agent.Attachment) error {
+	if err := l.ensureBridge(); err != nil {
+		return fmt.Errorf("attach task: %w", err)
+	}
+	addr, err := l.address(dir)
+	if err != nil {
+		return fmt.Errorf("attach task: %w", err)
+	}
+	at.Addr = addr.String()
 	if err := l.plug(task.ID, at.NetNS, addr); err != nil {
-		return agent.Attachment{}, fmt.Errorf("attach task: %w", err)
+		return fmt.Errorf("attach task: %w", err)
 	}
-	if err := publish(task, addr); err != nil {
-		return agent.Attachment{}, err
+	return publish(task, addr)
+}
+
+// networksOf finds the networks that a task has addresses in, made on this
+// board. One that the board has not been told of yet is Unavailable.
+func (l *Local) networksOf(task *api.Task) ([]*api.NetworkInfo, error) {
+	var all []*api.NetworkInfo
+	for _, at := range task.Addresses {
+		f := l.fabric.Load()
+		var n *api.NetworkInfo
+		if f != nil {
+			if i := slices.IndexFunc(f.Networks, func(n *api.NetworkInfo) bool { return n.ID == at.Network }); i >= 0 {
+				n = f.Networks[i]
+			}
+		}
+		if n == nil || !n.Gateway(f.Node).IsValid() {
+			return nil, api.Errorf(api.Unavailable, "", "network %s is not known to this board yet", api.ShortID(at.Network))
+		}
+		if err := l.weave(n, f.Node, reachedAt(f.Peers)); err != nil {
+			return nil, fmt.Errorf("network %s: %w", n.Name, err)
+		}
+		all = append(all, n)
 	}
-	return at, l.writeNames(task, at)
+	return all, nil
+}
+
+// hasWayOut reports whether a task of these networks reaches what is outside.
+func hasWayOut(networks []*api.NetworkInfo) bool {
+	return len(networks) == 0 || slices.ContainsFunc(networks, func(n *api.NetworkInfo) bool { return !n.Internal })
 }
 
 // Detach takes a task's ports, links, namespace and files away.
@@ -103,7 +184,7 @@ func (l *Local) Detach(ctx context.Context, task api.TaskID) error {
 
 func (l *Local) detach(task api.TaskID) error {
 	dir := l.taskDir(task)
-	err := errors.Join(unpublish(task), unplug(task), host.RemoveNetNS(filepath.Join(dir, nsFile)))
+	err := errors.Join(unpublish(task), unplug(task), unwire(task), host.RemoveNetNS(filepath.Join(dir, nsFile)))
 	if err != nil {
 		return fmt.Errorf("detach task: %w", err)
 	}
@@ -151,11 +232,8 @@ func (l *Local) attached() ([]api.TaskID, error) {
 // address answers the task's address: the one noted in its folder, else the
 // lowest that no other task has.
 func (l *Local) address(dir string) (netip.Addr, error) {
-	noted := filepath.Join(dir, addrFile)
-	if raw, err := os.ReadFile(noted); err == nil {
-		if addr, err := netip.ParseAddr(string(raw)); err == nil && l.subnet.Contains(addr) {
-			return addr, nil
-		}
+	if addr, ok := l.notedAddress(dir); ok && l.subnet.Contains(addr) {
+		return addr, nil
 	}
 	taken, err := l.takenAddresses()
 	if err != nil {
@@ -163,10 +241,20 @@ func (l *Local) address(dir string) (netip.Addr, error) {
 	}
 	for addr := bridgeAddr(l.subnet).Next(); l.subnet.Contains(addr.Next()); addr = addr.Next() { // the last is the broadcast address
 		if !taken[addr] {
-			return addr, host.WriteFile(noted, []byte(addr.String()), 0o644)
+			return addr, host.WriteFile(filepath.Join(dir, addrFile), []byte(addr.String()), 0o644)
 		}
 	}
 	return netip.Addr{}, api.Errorf(api.Unavailable, "", "no free address in %s: remove tasks from this board", l.subnet)
+}
+
+// notedAddress is the one in a task's folder, if it has one.
+func (l *Local) notedAddress(dir string) (netip.Addr, bool) {
+	raw, err := os.ReadFile(filepath.Join(dir, addrFile))
+	if err != nil {
+		return netip.Addr{}, false
+	}
+	addr, err := netip.ParseAddr(string(raw))
+	return addr, err == nil
 }
 
 func (l *Local) takenAddresses() (map[netip.Addr]bool, error) {

@@ -27,6 +27,13 @@ func TestMain(m *testing.M) {
 	if answer := os.Getenv(serveEnv); answer != "" {
 		serveForever(answer)
 	}
+	if file := os.Getenv(boardEnv); file != "" {
+		if err := beBoard(file); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+		os.Exit(0)
+	}
 	if os.Getenv(insideEnv) != "" {
 		os.Exit(m.Run())
 	}
@@ -99,6 +106,9 @@ func serve(t *testing.T, ns, answer string) {
 	}
 }
 
+// sourceAnswer has serve answer with the address that it is asked from.
+const sourceAnswer = "source"
+
 const serveEnv = "EDGE_NETWORK_TEST_SERVE"
 
 func serveForever(answer string) {
@@ -113,7 +123,11 @@ func serveForever(answer string) {
 		if err != nil {
 			os.Exit(1)
 		}
-		fmt.Fprintln(conn, answer)
+		said := answer
+		if answer == sourceAnswer {
+			said, _, _ = net.SplitHostPort(conn.RemoteAddr().String())
+		}
+		fmt.Fprintln(conn, said)
 		conn.Close()
 	}
 }

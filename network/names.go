@@ -18,13 +18,17 @@ import (
 // real ones.
 var resolvConfs = []string{"/etc/resolv.conf", "/run/systemd/resolve/resolv.conf"}
 
-// writeNames writes the files that are bound over a task's own.
-func (l *Local) writeNames(task *api.Task, at agent.Attachment) error {
-	resolv, err := resolvConf(resolvConfs, usesHost(task))
+// writeNames writes the files that are bound over a task's own. Resolver is the
+// board's address for names of networks; invalid if the task is on none.
+func (l *Local) writeNames(task *api.Task, at agent.Attachment, resolver netip.Addr) error {
+	resolv, err := resolvConf(l.cfg.Resolvers, usesHost(task))
 	if err != nil {
 		return fmt.Errorf("attach task: %w", err)
 	}
 	resolv = overridden(resolv, task.Spec.ContainerSpec.DNSConfig)
+	if resolver.IsValid() {
+		resolv = overridden(resolv, &api.DNSConfig{Nameservers: []string{resolver.String()}, Options: networkOptions(task)})
+	}
 	hostname := Hostname(task)
 	files := map[string][]byte{
 		at.ResolvConf:   resolv,
@@ -42,6 +46,30 @@ func (l *Local) writeNames(task *api.Task, at agent.Attachment) error {
 		}
 	}
 	return nil
+}
+
+// networkOptions are a task's options for names. Those of services have no dot,
+// and are to be asked for as they are before any search domain is tried.
+func networkOptions(task *api.Task) []string {
+	if d := task.Spec.ContainerSpec.DNSConfig; d != nil && len(d.Options) > 0 {
+		return d.Options
+	}
+	return []string{"ndots:0"}
+}
+
+// resolversOf are the resolvers that the first fitting file names.
+func resolversOf(paths []string) ([]string, error) {
+	conf, err := resolvConf(paths, true)
+	if err != nil {
+		return nil, err
+	}
+	var all []string
+	for line := range strings.Lines(string(conf)) {
+		if fields := strings.Fields(line); len(fields) >= 2 && fields[0] == "nameserver" {
+			all = append(all, fields[1])
+		}
+	}
+	return all, nil
 }
 
 // Hostname is a task's hostname: the one asked for, else the first 12

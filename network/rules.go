@@ -100,6 +100,27 @@ func publish(task *api.Task, addr netip.Addr) error {
 	return nil
 }
 
+// ensurePublished mends the table, and the rules of tasks that are attached and
+// have ports, should another tool have taken them away.
+func (l *Local) ensurePublished(tasks []*api.Task) error {
+	for _, task := range tasks {
+		if len(task.Ports) == 0 {
+			continue
+		}
+		addr, ok := l.notedAddress(l.taskDir(task.ID))
+		if !ok {
+			continue
+		}
+		if err := l.ensureBridge(); err != nil {
+			return err
+		}
+		if err := publish(task, addr); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // portMark names a rule: whose it is and what for.
 func portMark(task api.TaskID, p api.PortConfig) string {
 	return string(task) + " " + string(p.Protocol) + " " + strconv.Itoa(int(p.PublishedPort))

@@ -11,6 +11,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/edgeswarm/edgeswarm/admission"
+	"github.com/edgeswarm/edgeswarm/agent"
 	"github.com/edgeswarm/edgeswarm/api"
 	"github.com/edgeswarm/edgeswarm/identity"
 	"github.com/edgeswarm/edgeswarm/transport"
@@ -117,8 +118,8 @@ func (b *Board) Run(ctx context.Context) error {
 func (b *Board) run(ctx context.Context) error {
 	g, ctx := errgroup.WithContext(ctx)
 	for name, part := range map[string]func(context.Context) error{
-		"local socket": b.serveLocal, "discovery": b.parts.Finder.Run, "door": b.door.Run, "logs": b.parts.Logs.Run,
-		"addresses": b.watchAddrs, "devices": b.watchDevices, "life": b.live, "containerd": b.parts.Keep, "consoles": b.showFace, "readiness": b.noteFindings,
+		"local socket": b.serveLocal, "discovery": b.parts.Finder.Run, "door": b.door.Run, "logs": b.parts.Logs.Run, "network": b.parts.Network.Run,
+		"addresses": b.watchAddrs, "account": b.watchSelf, "life": b.live, "containerd": b.parts.Keep, "consoles": b.showFace, "readiness": b.noteFindings,
 	} {
 		if part == nil {
 			continue
@@ -211,6 +212,7 @@ func (b *Board) sweep(ctx context.Context) error {
 	for _, c := range containers {
 		err = errors.Join(err, b.parts.Driver.Remove(ctx, c.ID))
 	}
+	b.parts.Network.Learn(agent.Fabric{})
 	return errors.Join(err, b.parts.Network.Retain(ctx, nil), b.parts.Logs.Retain(ctx, nil))
 }
 

@@ -8,7 +8,7 @@ import (
 	"github.com/edgeswarm/edgeswarm/api"
 )
 
-// lookEvery is how often a board looks what is plugged in. It takes about a
+// lookEvery is how often a board looks what is plugged in, and what it reaches. It takes about a
 // millisecond, and nobody hears of it unless something changed.
 const lookEvery = 5 * time.Second
 
@@ -18,9 +18,13 @@ func (b *Board) introduce() error {
 	if err != nil {
 		return err
 	}
+	subnets, err := b.parts.Network.Subnets()
+	if err != nil {
+		return err
+	}
 	p := b.parts
 	b.self.Store(&api.NodeDescription{
-		Hostname: b.cfg.Name, Platform: p.Platform, Resources: p.Resources, Model: p.Model, MemoryTotal: p.MemoryTotal, Devices: devices,
+		Hostname: b.cfg.Name, Platform: p.Platform, Resources: p.Resources, Model: p.Model, MemoryTotal: p.MemoryTotal, Devices: devices, Subnets: subnets,
 		Engine: api.EngineDescription{EngineVersion: b.cfg.Version}, BootID: b.cfg.BootID, Trouble: b.cfg.Trouble,
 	})
 	return nil
@@ -44,12 +48,8 @@ func (b *Board) devicesOf(class string) ([]string, error) {
 	return nil, err
 }
 
-// watchDevices keeps the board's account of its devices true.
-func (b *Board) watchDevices(ctx context.Context) error {
-	if b.parts.Devices == nil {
-		<-ctx.Done()
-		return ctx.Err()
-	}
+// watchSelf keeps the board's account of its devices and subnets true.
+func (b *Board) watchSelf(ctx context.Context) error {
 	tick := time.NewTicker(lookEvery)
 	defer tick.Stop()
 	var before []api.BoardDevices
@@ -66,6 +66,10 @@ func (b *Board) watchDevices(ctx context.Context) error {
 		}
 		now := b.describe()
 		next := now
+		if next.Subnets, err = b.parts.Network.Subnets(); err != nil {
+			b.cfg.Logger.Warn("subnets of this board unknown", "err", err)
+			continue
+		}
 		next.Devices, before = settle(now.Devices, before, seen), seen
 		if !next.Equal(now) {
 			b.self.Store(&next)

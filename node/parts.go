@@ -37,7 +37,7 @@ type Parts struct {
 	// Images makes the board's share of the fleet's images.
 	Images func(Neighbourhood) Images
 	// Network and Logs serve the board's tasks.
-	Network agent.Network
+	Network Network
 	Logs    Logs
 	// Interfaces are the board's own addresses.
 	Interfaces Interfaces
@@ -56,6 +56,15 @@ type Parts struct {
 	// Wall is the board's wall clock, which may be off by decades; nil is the
 	// system's. Durations are never measured by it.
 	Wall func() time.Time
+}
+
+// Network gives tasks their place in the board's network, and makes those that
+// span boards. Implemented by network.Local.
+type Network interface {
+	agent.Network
+	Run(ctx context.Context) error
+	// Subnets are those that tasks' networks must keep clear of on this board.
+	Subnets() ([]netip.Prefix, error)
 }
 
 // Images is a board's share of the fleet's images. Implemented by image.Store.

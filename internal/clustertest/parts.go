@@ -56,7 +56,7 @@ func (images) Pull(_ context.Context, reference string) (*api.Image, error) {
 	}, nil
 }
 
-// network implements agent.Network: every task has the board's.
+// network implements node.Network: every task has the board's.
 type network struct{}
 
 func (network) Attach(context.Context, *api.Task) (agent.Attachment, error) {
@@ -64,6 +64,13 @@ func (network) Attach(context.Context, *api.Task) (agent.Attachment, error) {
 }
 func (network) Detach(context.Context, api.TaskID) error   { return nil }
 func (network) Retain(context.Context, []api.TaskID) error { return nil }
+func (network) Learn(agent.Fabric)                         {}
+func (network) Subnets() ([]netip.Prefix, error)           { return nil, nil }
+
+func (network) Run(ctx context.Context) error {
+	<-ctx.Done()
+	return nil
+}
 
 // wire implements node.Interfaces: one address, which can change.
 type wire struct {

@@ -91,6 +91,7 @@ func TestWhoServesIsToldAtOnce(t *testing.T) {
 		s := managertest.Open(t.Context(), b.server, "b")
 		s.Report(hello(api.SetID{}))
 		b.commit(t)
+		drain(other)
 		time.Sleep(time.Second)
 		drain(other)
 		for _, step := range []struct {
