@@ -104,7 +104,7 @@ func (l *Local) reconcile() error {
 		}
 		woven = append(woven, n)
 	}
-	errs = append(errs, l.rewire(f, woven), l.vxlan.cut(f.Networks), ensureCover(f.Networks), ensureIsolation(f, peers), l.ensurePublished(f.Tasks))
+	errs = append(errs, l.rewire(f, woven), l.vxlan.cut(f.Networks), ensureCover(f.Networks), l.ensureRules(f, woven, peers))
 	l.names.Learn(l.zone(f), gateways(woven, f.Node))
 	return errors.Join(errs...)
 }

@@ -381,6 +381,79 @@ func TestNetworksAreMended(t *testing.T) {
 	}
 }
 
+// TestServicesAreBalanced: a service's address spreads connections evenly over
+// its tasks on all boards, follows them, and leaves those alone that stand.
+func TestServicesAreBalanced(t *testing.T) {
+	l := newLAN(t, "b1", "b2", "b3")
+	n, other := vxlanNetwork(1, "b1", "b2", "b3"), vxlanNetwork(2, "b1")
+	var servers []*api.Task
+	for i, b := range []string{"b1", "b2", "b2", "b3"} {
+		servers = append(servers, l.on(b, i+1, n))
+	}
+	client, stranger := l.on("b1", 9, n), l.on("b1", 1, other)
+	web := &api.Endpoint{Network: n.ID, Service: "web", Name: "web", VirtualIP: netip.MustParseAddr("10.9.1.1")}
+	idle := &api.Endpoint{Network: n.ID, Service: "idle", Name: "idle", VirtualIP: netip.MustParseAddr("10.9.1.2")}
+	serving := func(tasks ...*api.Task) {
+		web.Backends = nil
+		for _, task := range tasks {
+			web.Backends = append(web.Backends, api.Backend{Task: task.ID, Addr: task.Addresses[0].Addr})
+		}
+	}
+	serving(servers...)
+	names := l.everywhere([]*api.NetworkInfo{n, other}, idle, web)
+	l.learn(names...)
+	for i, b := range []string{"b1", "b2", "b2", "b3"} {
+		serve(t, l.nsOf(b, servers[i]), fmt.Sprint("task", i))
+	}
+	ask := func(ns string, times int) map[string]int {
+		t.Helper()
+		heard := map[string]int{}
+		for answer := range strings.FieldsSeq(l.in(ns, fmt.Sprintf("for i in $(seq %d); do busybox nc -w3 10.9.1.1 80 </dev/null || echo failed; done", times))) {
+			heard[answer]++
+		}
+		return heard
+	}
+	if got := ask(l.nsOf("b1", client), 40); len(got) != 4 || got["task0"] != 10 || got["task3"] != 10 {
+		t.Errorf("40 connections went to %v", got)
+	}
+	if got := ask(l.nsOf("b1", servers[0]), 8); got["task0"] != 2 || got["failed"] != 0 {
+		t.Errorf("a task that asks its own service is answered by %v", got)
+	}
+	if out, err := l.try(l.nsOf("b1", stranger), "busybox nc -w1 10.9.1.1 80 </dev/null"); err == nil {
+		t.Errorf("a task of another network is answered %q", out)
+	}
+	began := time.Now()
+	if out, err := l.try(l.nsOf("b1", client), "busybox nc -w5 10.9.1.2 80 </dev/null"); err == nil || time.Since(began) > 3*time.Second {
+		t.Errorf("a service without tasks answers %q after %v", out, time.Since(began))
+	}
+
+	rules := "nft -a list chain ip edgeswarm-services service-0a090102"
+	before := l.in(l.boards["b1"].ns, rules)
+	serving(servers[0], servers[3])
+	l.learn(names...)
+	if got := ask(l.nsOf("b1", client), 20); len(got) != 2 || got["task0"] != 10 || got["task3"] != 10 {
+		t.Errorf("20 connections went to %v", got)
+	}
+	if after := l.in(l.boards["b1"].ns, rules); after != before {
+		t.Errorf("another service's rules were %s\nand are %s", before, after)
+	}
+	l.in(l.boards["b1"].ns, "nft delete table ip edgeswarm-services")
+	deadline := time.Now().Add(5 * time.Second)
+	for {
+		if out, err := l.try(l.nsOf("b1", client), "busybox nc -w1 10.9.1.1 80 </dev/null"); err == nil && out != "" {
+			break
+		}
+		if time.Now().After(deadline) {
+			t.Fatal("balancing was not mended")
+		}
+	}
+	l.everywhere([]*api.NetworkInfo{n, other}, idle)
+	l.learn(names...)
+	if out := l.in(l.boards["b1"].ns, "nft list table ip edgeswarm-services"); strings.Contains(out, "service-0a090101") {
+		t.Errorf("a removed service left %s", out)
+	}
+}
+
 // state is what there is in a board's kernel.
 func (l *lan) state(board string) string {
 	return l.in(l.boards[board].ns, "ip -o link | cut -d: -f2 | sort; ip route show table all type unicast | grep -v 'table local' | sort; ip route show type unreachable; nft list ruleset; ls "+l.boards[board].Dir+" 2>/dev/null || true")

@@ -13,7 +13,6 @@ import (
 	"github.com/google/nftables/expr"
 	"golang.org/x/sys/unix"
 
-	"github.com/edgeswarm/edgeswarm/agent"
 	"github.com/edgeswarm/edgeswarm/api"
 )
 
@@ -29,27 +28,22 @@ func networksTable() *nftables.Table {
 	return &nftables.Table{Name: networkTable, Family: nftables.TableFamilyIPv4}
 }
 
-// ensureIsolation keeps networks apart from each other and from all else:
+// ensure keeps networks apart from each other and from all else:
 //
 //	guard: from a link of ours, but not by the way that leads back there: drop
 //	       a packet of a VXLAN for this board from who is no peer: drop
 //	forward: within a network's subnet: accept
 //	         from or to a network's subnet otherwise: drop
-func ensureIsolation(f *agent.Fabric, peers map[api.NodeID]netip.Addr) error {
-	c := &nftables.Conn{}
-	have, err := isolationIs(c)
-	if err != nil {
-		return fmt.Errorf("read rules of networks: %w", err)
-	}
-	want := isolationOf(f.Networks, peers)
-	if have == want.mark {
+func (i isolation) ensure(have string) error {
+	if have == i.mark {
 		return nil
 	}
+	c := &nftables.Conn{}
 	t := networksTable()
 	c.AddTable(t) // so that there is one to delete
 	c.DelTable(t)
-	if len(f.Networks) > 0 {
-		want.build(c)
+	if len(i.subnets) > 0 {
+		i.build(c)
 	}
 	if err := c.Flush(); err != nil {
 		return fmt.Errorf("make rules of networks: %w", err)

@@ -49,6 +49,7 @@ type Local struct {
 	mu     sync.Mutex // kernel state is changed by one at a time
 	subnet netip.Prefix
 	vxlan  vxlan
+	rules  ruleState
 }
 
 var _ agent.Network = (*Local)(nil)

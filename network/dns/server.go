@@ -174,7 +174,7 @@ func (s *Server) answer(ctx context.Context, w dns.ResponseWriter, q *dns.Msg) {
 	question := q.Question[0]
 	name := strings.ToLower(strings.TrimSuffix(question.Name, "."))
 	if addrs, known := zone.lookup(asker, name); known {
-		_ = w.WriteMsg(local(q, question, addrs))
+		_ = w.WriteMsg(local(q, question, addrs, isStream(w)))
 		return
 	}
 	if addr, ok := reversed(name); ok && zone.ours(asker, addr) {
@@ -190,7 +190,7 @@ func (s *Server) refuse(w dns.ResponseWriter, q *dns.Msg, code int) {
 
 // local is the answer for a name of the fleet: its addresses, in random order
 // since many programs take the first. Of another type than A there is none.
-func local(q *dns.Msg, question dns.Question, addrs []netip.Addr) *dns.Msg {
+func local(q *dns.Msg, question dns.Question, addrs []netip.Addr, stream bool) *dns.Msg {
 	reply := new(dns.Msg).SetReply(q)
 	reply.Authoritative, reply.RecursionAvailable = true, true
 	if question.Qtype != dns.TypeA && question.Qtype != dns.TypeANY {
@@ -201,15 +201,19 @@ func local(q *dns.Msg, question dns.Question, addrs []netip.Addr) *dns.Msg {
 			Hdr: dns.RR_Header{Name: question.Name, Rrtype: dns.TypeA, Class: dns.ClassINET, Ttl: ttl}, A: addrs[i].AsSlice(),
 		})
 	}
-	return fitted(q, reply)
+	return fitted(q, reply, stream)
 }
 
-// fitted cuts an answer to the size that who asks takes in one packet.
-func fitted(q, reply *dns.Msg) *dns.Msg {
+// fitted cuts an answer to the size that who asks takes in one packet, if it is
+// not asked by a stream.
+func fitted(q, reply *dns.Msg, stream bool) *dns.Msg {
 	size := dns.MinMsgSize
 	if opt := q.IsEdns0(); opt != nil {
 		size = max(size, int(opt.UDPSize()))
 		reply.SetEdns0(dns.DefaultMsgSize, false)
+	}
+	if stream {
+		size = dns.MaxMsgSize
 	}
 	reply.Truncate(size)
 	return reply
@@ -231,7 +235,7 @@ func (s *Server) forward(ctx context.Context, w dns.ResponseWriter, q *dns.Msg, 
 		}
 	}
 	client := &dns.Client{Net: "udp", Timeout: upstreamTimeout, UDPSize: dns.MaxMsgSize}
-	if _, stream := w.RemoteAddr().(*net.TCPAddr); stream {
+	if isStream(w) {
 		client.Net = "tcp"
 	}
 	for _, resolver := range resolvers {
@@ -263,6 +267,11 @@ func (s *Server) alight(a *Asker) {
 	if s.flights[a]--; s.flights[a] == 0 {
 		delete(s.flights, a)
 	}
+}
+
+func isStream(w dns.ResponseWriter) bool {
+	_, stream := w.RemoteAddr().(*net.TCPAddr)
+	return stream
 }
 
 func addrOf(a net.Addr) netip.Addr {

@@ -1,0 +1,307 @@
+package network
+
+import (
+	"cmp"
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+	"maps"
+	"net/netip"
+	"slices"
+	"strings"
+
+	"github.com/google/nftables"
+	"github.com/google/nftables/binaryutil"
+	"github.com/google/nftables/expr"
+	"golang.org/x/sys/unix"
+
+	"github.com/edgeswarm/edgeswarm/agent"
+	"github.com/edgeswarm/edgeswarm/api"
+)
+
+// The table of services. What changes with tasks is one chain for each service
+// and network; the rest is made anew when which networks there are changes.
+//
+//	prerouting:  to a service's address -> its chain
+//	service-…:   to the next of its tasks in turn
+//	postrouting: from a task to itself, by a service -> from the board's address,
+//	             so that the answer comes back by the board
+const (
+	serviceTable  = "edgeswarm-services"
+	serviceMap    = "services"
+	servicePrefix = "service-"
+	selfPrefix    = "self-"
+)
+
+func servicesTable() *nftables.Table {
+	return &nftables.Table{Name: serviceTable, Family: nftables.TableFamilyIPv4}
+}
+
+// balancing is what the table is to hold.
+type balancing struct {
+	services map[string]served // by chain
+	selves   []self
+}
+
+// served is a service's address and the tasks behind it.
+type served struct {
+	vip   netip.Addr
+	tasks []netip.Addr
+}
+
+// self is a network's tasks of this board.
+type self struct {
+	set     string
+	gateway netip.Addr
+	tasks   []netip.Addr
+}
+
+func (s served) mark() string { return markOf(s.vip, s.tasks) }
+
+// mark names the frame, all but the services; "" is none.
+func (b balancing) mark() string {
+	if len(b.selves) == 0 {
+		return ""
+	}
+	var frame []any
+	for _, s := range b.selves {
+		frame = append(frame, s.set, s.gateway)
+	}
+	return markOf(frame...)
+}
+
+func markOf(what ...any) string {
+	sum := sha256.Sum256(fmt.Append(nil, what...))
+	return hex.EncodeToString(sum[:8])
+}
+
+func balancingOf(f *agent.Fabric, networks []*api.NetworkInfo) balancing {
+	b := balancing{services: map[string]served{}}
+	for _, e := range f.Endpoints {
+		if !e.VirtualIP.Is4() {
+			continue
+		}
+		s := served{vip: e.VirtualIP}
+		for _, t := range e.Backends {
+			s.tasks = append(s.tasks, t.Addr)
+		}
+		b.services[servicePrefix+hex.EncodeToString(e.VirtualIP.AsSlice())] = s
+	}
+	for _, n := range networks {
+		s := self{set: fmt.Sprintf("%s%06x", selfPrefix, n.VNI), gateway: n.Gateway(f.Node)}
+		if !s.gateway.IsValid() {
+			continue
+		}
+		for _, t := range f.Tasks {
+			for _, at := range t.Addresses {
+				if at.Network == n.ID {
+					s.tasks = append(s.tasks, at.Addr)
+				}
+			}
+		}
+		b.selves = append(b.selves, s)
+	}
+	slices.SortFunc(b.selves, func(a, b self) int { return cmp.Compare(a.set, b.set) })
+	return b
+}
+
+// ensure makes the kernel balance as is wanted, in one transaction that touches
+// what has changed.
+func (b balancing) ensure(frame string, have, selves map[string]string) error {
+	if len(b.selves) == 0 {
+		b.services = nil
+	}
+	c := &nftables.Conn{}
+	reframe := frame != b.mark()
+	if reframe {
+		t := servicesTable()
+		c.AddTable(t) // so that there is one to delete
+		c.DelTable(t)
+		have, selves = nil, nil
+		if len(b.selves) > 0 {
+			if err := b.build(c); err != nil {
+				return fmt.Errorf("make rules of services: %w", err)
+			}
+		}
+	}
+	services, own := b.change(c, have), b.changeSelves(c, selves)
+	if !services && !own && !reframe {
+		return nil
+	}
+	if err := c.Flush(); err != nil {
+		return fmt.Errorf("make rules of services: %w", err)
+	}
+	return nil
+}
+
+// marks are those of all services, by chain, and of each network's own tasks, by set.
+func (b balancing) marks() (services, selves map[string]string) {
+	if len(b.selves) == 0 {
+		return nil, nil
+	}
+	services, selves = make(map[string]string, len(b.services)), make(map[string]string, len(b.selves))
+	for name, s := range b.services {
+		services[name] = s.mark()
+	}
+	for _, s := range b.selves {
+		selves[s.set] = markOf(s.tasks)
+	}
+	return services, selves
+}
+
+// balancingIs tells what is in place: the mark of the frame, "" if it is not
+// there or not whole, and each service's chain with its mark.
+func balancingIs(c *nftables.Conn) (base string, services map[string]string, err error) {
+	chains, err := c.ListChainsOfTableFamily(nftables.TableFamilyIPv4)
+	if err != nil {
+		return "", nil, err
+	}
+	services = map[string]string{}
+	marks := map[string]string{}
+	for _, chain := range chains {
+		if chain.Table.Name != serviceTable {
+			continue
+		}
+		rules, err := c.GetRules(chain.Table, chain)
+		if err != nil {
+			return "", nil, err
+		}
+		mark := ""
+		if len(rules) > 0 {
+			mark = string(rules[0].UserData)
+		}
+		if strings.HasPrefix(chain.Name, servicePrefix) {
+			services[chain.Name] = mark
+		} else {
+			marks[chain.Name] = mark
+		}
+	}
+	if marks[preroutingCh] == marks[postroutingCh] {
+		base = marks[preroutingCh]
+	}
+	return base, services, nil
+}
+
+// build makes the frame.
+func (b balancing) build(c *nftables.Conn) error {
+	t := c.AddTable(servicesTable())
+	pre := c.AddChain(&nftables.Chain{
+		Name: preroutingCh, Table: t, Type: nftables.ChainTypeNAT, Hooknum: nftables.ChainHookPrerouting, Priority: nftables.ChainPriorityRef(*nftables.ChainPriorityNATDest - 5),
+	})
+	post := c.AddChain(&nftables.Chain{
+		Name: postroutingCh, Table: t, Type: nftables.ChainTypeNAT, Hooknum: nftables.ChainHookPostrouting, Priority: nftables.ChainPriorityRef(*nftables.ChainPriorityNATSource - 5),
+	})
+	services := serviceSet()
+	if err := c.AddSet(services, nil); err != nil {
+		return err
+	}
+	mark := []byte(b.mark())
+	c.AddRule(&nftables.Rule{Table: t, Chain: pre, UserData: mark, Exprs: []expr.Any{
+		&expr.Payload{DestRegister: 1, Base: expr.PayloadBaseNetworkHeader, Offset: 16, Len: 4},
+		&expr.Lookup{SourceRegister: 1, DestRegister: 0, IsDestRegSet: true, SetName: services.Name, SetID: services.ID},
+	}})
+	for _, s := range b.selves {
+		set := s.nftSet()
+		if err := c.AddSet(set, nil); err != nil {
+			return err
+		}
+		const first, second = 8, 9 // 32-bit registers, for a key of two
+		c.AddRule(&nftables.Rule{Table: t, Chain: post, UserData: mark, Exprs: []expr.Any{
+			&expr.Payload{DestRegister: first, Base: expr.PayloadBaseNetworkHeader, Offset: 12, Len: 4},
+			&expr.Payload{DestRegister: second, Base: expr.PayloadBaseNetworkHeader, Offset: 16, Len: 4},
+			&expr.Lookup{SourceRegister: first, SetName: set.Name, SetID: set.ID},
+			&expr.Immediate{Register: 1, Data: s.gateway.AsSlice()},
+			&expr.NAT{Type: expr.NATTypeSourceNAT, Family: unix.NFPROTO_IPV4, RegAddrMin: 1},
+		}})
+	}
+	return nil
+}
+
+func (s self) nftSet() *nftables.Set {
+	return &nftables.Set{Table: servicesTable(), Name: s.set, KeyType: nftables.MustConcatSetType(nftables.TypeIPAddr, nftables.TypeIPAddr)}
+}
+
+// changeSelves rewrites the sets of this board's tasks that differ, and tells if
+// any does.
+func (b balancing) changeSelves(c *nftables.Conn, have map[string]string) (changed bool) {
+	for _, s := range b.selves {
+		if have[s.set] == markOf(s.tasks) {
+			continue
+		}
+		changed = true
+		var elements []nftables.SetElement
+		for _, addr := range s.tasks {
+			elements = append(elements, nftables.SetElement{Key: append(addr.AsSlice(), addr.AsSlice()...)})
+		}
+		c.FlushSet(s.nftSet())
+		if len(elements) > 0 {
+			_ = c.SetAddElements(s.nftSet(), elements) // fails only on an anonymous set
+		}
+	}
+	return changed
+}
+
+func serviceSet() *nftables.Set {
+	return &nftables.Set{Table: servicesTable(), Name: serviceMap, IsMap: true, KeyType: nftables.TypeIPAddr, DataType: nftables.TypeVerdict}
+}
+
+// change adds, rewrites and removes the chains of services that differ, and tells
+// if any does.
+func (b balancing) change(c *nftables.Conn, have map[string]string) (changed bool) {
+	t, set := servicesTable(), serviceSet()
+	for _, name := range slices.Sorted(maps.Keys(b.services)) {
+		s := b.services[name]
+		mark, known := have[name]
+		if known && mark == s.mark() {
+			continue
+		}
+		changed = true
+		chain := &nftables.Chain{Name: name, Table: t}
+		if known {
+			c.FlushChain(chain)
+		} else {
+			chain = c.AddChain(chain)
+		}
+		c.AddRule(&nftables.Rule{Table: t, Chain: chain, UserData: []byte(s.mark()), Exprs: spread(c, t, s.tasks)})
+		if !known {
+			_ = c.SetAddElements(set, []nftables.SetElement{element(s.vip, name)}) // fails only on an anonymous set
+		}
+	}
+	for _, name := range slices.Sorted(maps.Keys(have)) {
+		if _, kept := b.services[name]; kept {
+			continue
+		}
+		changed = true
+		raw, _ := hex.DecodeString(strings.TrimPrefix(name, servicePrefix))
+		if vip, ok := netip.AddrFromSlice(raw); ok {
+			_ = c.SetDeleteElements(set, []nftables.SetElement{element(vip, name)})
+		}
+		chain := &nftables.Chain{Name: name, Table: t}
+		c.FlushChain(chain)
+		c.DelChain(chain)
+	}
+	return changed
+}
+
+func element(vip netip.Addr, chain string) nftables.SetElement {
+	return nftables.SetElement{Key: vip.AsSlice(), VerdictData: &expr.Verdict{Kind: expr.VerdictGoto, Chain: chain}}
+}
+
+// spread sends connections to the tasks in turn. With none the packet goes on to
+// the service's address, which is unreachable, and who asks is told so.
+func spread(c *nftables.Conn, t *nftables.Table, tasks []netip.Addr) []expr.Any {
+	if len(tasks) == 0 {
+		return []expr.Any{&expr.Counter{}}
+	}
+	choice := &nftables.Set{Table: t, Anonymous: true, Constant: true, IsMap: true, KeyType: nftables.TypeInteger, DataType: nftables.TypeIPAddr}
+	var elements []nftables.SetElement
+	for i, addr := range tasks {
+		elements = append(elements, nftables.SetElement{Key: binaryutil.NativeEndian.PutUint32(uint32(i)), Val: addr.AsSlice()})
+	}
+	_ = c.AddSet(choice, elements) // fails only on a set of a wrong type
+	return []expr.Any{
+		&expr.Numgen{Register: 1, Modulus: uint32(len(tasks)), Type: unix.NFT_NG_INCREMENTAL},
+		&expr.Lookup{SourceRegister: 1, DestRegister: 1, IsDestRegSet: true, SetName: choice.Name, SetID: choice.ID},
+		&expr.NAT{Type: expr.NATTypeDestNAT, Family: unix.NFPROTO_IPV4, RegAddrMin: 1},
+	}
+}

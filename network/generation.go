@@ -1,0 +1,99 @@
+package network
+
+import (
+	"errors"
+	"fmt"
+	"net/netip"
+
+	"github.com/google/nftables"
+	"github.com/mdlayher/netlink"
+	"golang.org/x/sys/unix"
+
+	"github.com/edgeswarm/edgeswarm/agent"
+	"github.com/edgeswarm/edgeswarm/api"
+)
+
+// ruleState is what of our rules is in place, as marks of their content.
+type ruleState struct {
+	// generation of all rules of the board as this was found; 0 is none.
+	generation uint32
+	// fabric that they were made of.
+	fabric    *agent.Fabric
+	isolation string
+	frame     string            // of balancing
+	services  map[string]string // by chain
+	selves    map[string]string // by set
+}
+
+// ensureRules makes the board's rules what they should be. They are read only
+// after somebody has changed any since they were last found right: so that a
+// task's coming or going costs what it changes, however many services there are.
+func (l *Local) ensureRules(f *agent.Fabric, woven []*api.NetworkInfo, peers map[api.NodeID]netip.Addr) error {
+	now, err := generation()
+	if err != nil {
+		return err
+	}
+	isolation, balancing := isolationOf(f.Networks, peers), balancingOf(f, woven)
+	untouched := now == l.rules.generation && now != 0
+	if untouched && f == l.rules.fabric && l.rules.isolation == isolation.mark && l.rules.frame == balancing.mark() {
+		return nil
+	}
+	have := l.rules
+	l.rules = ruleState{}
+	if !untouched {
+		if have, err = readRules(); err != nil {
+			return err
+		}
+	}
+	if err := errors.Join(isolation.ensure(have.isolation), balancing.ensure(have.frame, have.services, have.selves), l.ensurePublished(f.Tasks)); err != nil {
+		return err
+	}
+	l.rules = ruleState{fabric: f, isolation: isolation.mark, frame: balancing.mark()}
+	l.rules.services, l.rules.selves = balancing.marks()
+	l.rules.generation, err = generation()
+	return err
+}
+
+func readRules() (s ruleState, err error) {
+	c := &nftables.Conn{}
+	if s.isolation, err = isolationIs(c); err != nil {
+		return s, fmt.Errorf("read rules of networks: %w", err)
+	}
+	if s.frame, s.services, err = balancingIs(c); err != nil {
+		return s, fmt.Errorf("read rules of services: %w", err)
+	}
+	return s, nil
+}
+
+// generation numbers the state of all nftables rules of the board: while it is
+// the same, nobody has changed one.
+func generation() (uint32, error) {
+	const genID = 1 // linux/netfilter/nf_tables.h: NFTA_GEN_ID
+	conn, err := netlink.Dial(unix.NETLINK_NETFILTER, nil)
+	if err != nil {
+		return 0, fmt.Errorf("ask for the rules' generation: %w", err)
+	}
+	defer conn.Close() // it only asked
+	answers, err := conn.Execute(netlink.Message{
+		Header: netlink.Header{Type: netlink.HeaderType(unix.NFNL_SUBSYS_NFTABLES<<8 | unix.NFT_MSG_GETGEN), Flags: netlink.Request},
+		Data:   []byte{unix.AF_UNSPEC, unix.NFNETLINK_V0, 0, 0},
+	})
+	if err != nil {
+		return 0, fmt.Errorf("ask for the rules' generation: %w", err)
+	}
+	for _, m := range answers {
+		if len(m.Data) < 4 {
+			continue
+		}
+		attrs, err := netlink.UnmarshalAttributes(m.Data[4:])
+		if err != nil {
+			return 0, fmt.Errorf("read the rules' generation: %w", err)
+		}
+		for _, a := range attrs {
+			if a.Type == genID && len(a.Data) == 4 {
+				return uint32(a.Data[0])<<24 | uint32(a.Data[1])<<16 | uint32(a.Data[2])<<8 | uint32(a.Data[3]), nil
+			}
+		}
+	}
+	return 0, fmt.Errorf("read the rules' generation: the answer has none")
+}
