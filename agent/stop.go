@@ -3,6 +3,7 @@ package agent
 import (
 	"context"
 	"errors"
+	"time"
 
 	"github.com/edgeswarm/edgeswarm/api"
 	"github.com/edgeswarm/edgeswarm/runtime"
@@ -37,6 +38,7 @@ func (w *worker) stop(ctx context.Context) {
 				w.a.log.Debug("stop not noted", "task", w.id, "err", err)
 			}
 			w.publish(api.TaskStatus{State: api.TaskDraining, PID: last.PID}, false)
+			w.leave(ctx)
 		}
 		if exit, err := w.stopContainer(ctx); err == nil && exit != nil {
 			s.ExitCode = &exit.Code
@@ -46,6 +48,18 @@ func (w *worker) stop(ctx context.Context) {
 		return
 	}
 	w.finish(s, false)
+}
+
+// leaveTime is how long a task of a network goes on serving after it was told to
+// end. The leader tells all boards at the same time as this one; once they know,
+// no new connection comes.
+const leaveTime = time.Second
+
+// leave waits until nobody sends the task new work.
+func (w *worker) leave(ctx context.Context) {
+	if len(w.task.Addresses) > 0 {
+		_ = pause(ctx, leaveTime) // what ends it early is seen by the next step
+	}
 }
 
 // stopContainer answers no exit if the process never was or is gone without a trace.

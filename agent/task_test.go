@@ -338,3 +338,22 @@ func TestContainerIsWhatTheTaskSays(t *testing.T) {
 		}
 	})
 }
+
+// TestATaskOfANetworkServesUntilOthersKnow: it goes on for a moment after it was
+// told to end, and has said so.
+func TestATaskOfANetworkServesUntilOthersKnow(t *testing.T) {
+	inBubble(t, func(b *board) {
+		networked := task("a")
+		networked.Addresses = []api.NetworkAddr{{Network: "n"}}
+		b.leader.tasks(networked)
+		b.after(time.Second)
+		b.want("a", api.TaskRunning, 1)
+		b.leader.desire("a", api.TaskShutdown)
+		b.after(leaveTime - 200*time.Millisecond)
+		b.want("a", api.TaskDraining, 1)
+		b.wantRunning("a.1")
+		b.after(time.Second)
+		b.want("a", api.TaskShutdown, 1)
+		b.wantRunning()
+	})
+}

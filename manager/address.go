@@ -17,6 +17,11 @@ import (
 func address(planned *store.View, placed []api.Object) []api.Object {
 	a := &addresser{planned: planned, v: planned.With(placed, nil), books: map[api.NetworkID]*ipam.Book{}}
 	var puts []api.Object
+	for service := range a.v.Services.All() { // before its tasks, which would leave nothing for it
+		if next := a.service(service); next != nil {
+			puts = append(puts, next)
+		}
+	}
 	for _, obj := range placed {
 		if task, ok := obj.(*api.Task); ok {
 			if obj = a.task(task); obj == nil {
@@ -24,11 +29,6 @@ func address(planned *store.View, placed []api.Object) []api.Object {
 			}
 		}
 		puts = append(puts, obj)
-	}
-	for service := range a.v.Services.All() {
-		if next := a.service(service); next != nil {
-			puts = append(puts, next)
-		}
 	}
 	return append(puts, a.networks()...)
 }
@@ -59,7 +59,7 @@ func (a *addresser) task(t *api.Task) api.Object {
 		addr, ok := book.Take(t.NodeID)
 		if !ok {
 			network, _ := book.Network()
-			return a.waits(t, fmt.Sprintf("network %s (%s) has no address left", n.Target, network.Subnet))
+			return a.waits(t, fmt.Sprintf("network %s (%s) has no address left for a task on %s", n.Target, network.Subnet, a.v.Node(t.NodeID).Name()))
 		}
 		given = append(given, api.NetworkAddr{Network: n.ID, Addr: addr})
 	}
