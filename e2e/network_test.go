@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"regexp"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -49,9 +50,20 @@ func TestNetworksAcrossBoards(t *testing.T) {
 			f.t.Fatalf("web is %v", vip)
 		}
 		targets := append(f.resolve(clients[0], "tasks.web"), vip...)
+		if len(targets) != 4 {
+			f.t.Fatalf("web and its tasks are at %v", targets)
+		}
+		ask := func(from taskRow, target string) said {
+			return f.ask(from, target, 1)
+		}
+		for _, target := range targets {
+			if said := ask(clients[1], target); said.code != 0 {
+				f.t.Errorf("a task of the network does not reach %s: %s", target, said.err)
+			}
+		}
 		for _, s := range append(strangers, f.runs(1, "plain", 3)...) {
 			for _, target := range targets {
-				if said := f.try(1, "task", "exec", s.ID, "timeout", "2", "wget", "-q", "-O", "-", "http://"+target+":8080/"); said.code == 0 {
+				if said := ask(s, target); said.code == 0 {
 					f.t.Errorf("%s on %s reaches %s: %s", s.Name, s.Node, target, said.out)
 				}
 			}
@@ -73,6 +85,9 @@ func TestNetworksAcrossBoards(t *testing.T) {
 		i := index(clients[0].Node)
 		f.do(f.board(i).Signal(f.t.Context(), "edged", syscall.SIGKILL))
 		vip := f.resolve(clients[1], "web")
+		if len(vip) != 1 {
+			f.t.Fatalf("web is %v", vip)
+		}
 		lead := index(clients[1].Node)
 		f.do(f.board(i).StartEdged())
 		f.until("the board is back", patient, func() error { return f.voters(lead, 3) })
@@ -128,16 +143,20 @@ func ids(tasks []taskRow) (kept []taskRow) {
 	return kept
 }
 
-// reaches asks a name as a task, twice for each that should answer, and tells
+// ask has a task ask the web server at a name or an address.
+func (f *fleet) ask(from taskRow, name string, times int) said {
+	return f.try(index(from.Node), "task", "exec", from.ID, "/webd", "--ask", "http://"+name+":8080/", "--times", strconv.Itoa(times))
+}
+
+// reaches asks a name, or an address, as a task, twice for each that should answer, and tells
 // whether all did, evenly, since no two connections that follow go to one.
 func (f *fleet) reaches(from taskRow, name string, tasks int) error {
-	ask := fmt.Sprintf("for i in $(seq %d); do wget -q -T 5 -O - http://%s:8080/ || echo failed; done", 2*tasks, name)
-	s := f.try(index(from.Node), "task", "exec", from.ID, "sh", "-c", ask)
+	s := f.ask(from, name, 2*tasks)
 	heard := map[string]int{}
 	for line := range strings.Lines(s.out) {
 		heard[strings.TrimSpace(line)]++
 	}
-	if s.code != 0 || len(heard) != tasks || heard["failed"] > 0 {
+	if s.code != 0 || len(heard) != tasks {
 		return fmt.Errorf("%s from %s: exit %d, %v %s", name, from.Node, s.code, heard, s.err)
 	}
 	for who, n := range heard {
@@ -154,11 +173,11 @@ var answeredAddress = regexp.MustCompile(`(?m)^Address(?: \d+)?: (\d+\.\d+\.\d+\
 func (f *fleet) resolve(from taskRow, name string) (addrs []string) {
 	f.t.Helper()
 	began := time.Now()
-	s := f.try(index(from.Node), "task", "exec", from.ID, "timeout", "10", "nslookup", "-type=a", name)
+	s := f.try(index(from.Node), "task", "exec", from.ID, "nslookup", "-type=a", name)
 	for _, m := range answeredAddress.FindAllStringSubmatch(s.out, -1) {
 		addrs = append(addrs, m[1])
 	}
-	f.t.Logf("%s on %s: %s is %v after %v", from.Name, from.Node, name, addrs, time.Since(began).Round(time.Millisecond))
+	f.t.Logf("%s on %s: %s is %v after %v %s", from.Name, from.Node, name, addrs, time.Since(began).Round(time.Millisecond), s.err)
 	return addrs
 }
 

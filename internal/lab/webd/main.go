@@ -1,6 +1,6 @@
 // Command webd is the web server that the lab's images hold: it answers with
 // its version and where it runs, and ends well on SIGTERM. With --exit-after
-// it fails, which tests of updates need.
+// it fails, which tests of updates need; with --ask it is a client instead.
 package main
 
 import (
@@ -25,7 +25,12 @@ func main() {
 func run() error {
 	listen := pflag.String("listen", ":8080", "address to answer on")
 	exitAfter := pflag.Duration("exit-after", 0, "end with an error after this long")
+	url := pflag.String("ask", "", "ask this URL, print the answer, and end")
+	times := pflag.Int("times", 1, "how often, each time by a connection of its own")
 	pflag.Parse()
+	if *url != "" {
+		return ask(*url, *times)
+	}
 	version, err := os.ReadFile("/version")
 	if err != nil {
 		return err
