@@ -126,8 +126,8 @@ func TestTasksBeyondTheSubnetWait(t *testing.T) {
 		f.update(api.ServicePatch{Replicas: new(uint64(30))})
 		f.within(30*time.Second, "scaled down", func() bool { return f.seen() == 30 })
 		f.pass(30 * time.Second)
-		f.update(api.ServicePatch{Replicas: new(uint64(42))})
-		f.within(30*time.Second, "scaled up again", func() bool { return f.seen() == 42 })
+		f.update(api.ServicePatch{Replicas: new(uint64(36))})
+		f.within(30*time.Second, "scaled up again", func() bool { return f.seen() == 36 })
 		f.addressed()
 	})
 }
