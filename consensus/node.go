@@ -270,6 +270,7 @@ func (n *Node) Bootstrap() error {
 	if err != nil {
 		return fmt.Errorf("found a log in %s: %w", n.cfg.Dir, err)
 	}
+	n.tempo.found()
 	return nil
 }
 

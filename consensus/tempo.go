@@ -114,7 +114,22 @@ func (t *tempo) silent() {
 		t.silence.Reset(early)
 		return
 	}
-	// Raft looks when its patience becomes shorter; else its own timer has to do.
+	t.look()
+}
+
+// found has the one voter of a new log lead it at once: there is no leader
+// whose silence it would have to bear.
+func (t *tempo) found() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if !t.over && t.quiet == nil {
+		t.look()
+	}
+}
+
+// look has raft see to its leader now, which it does when its patience becomes
+// shorter; else its own timer has to do. Called with the lock held.
+func (t *tempo) look() {
 	if t.set(t.cfg.Election+1) == nil {
 		_ = t.set(t.cfg.Election)
 	}
