@@ -25,6 +25,7 @@ var early = [...]time.Duration{
 // message is what goes over the LAN.
 type message struct {
 	from         netip.Addr
+	number       uint64 // counts what is sent on the LAN
 	asks         bool
 	goodbye      bool
 	announcement discovery.Announcement
@@ -39,7 +40,14 @@ type Finder struct {
 	addr    netip.Addr
 	running bool
 	own     discovery.Announcement
-	heard   map[netip.Addr]discovery.Sighting // by the sender's address
+	heard   map[netip.Addr]word // by the sender's address
+}
+
+// word is what a board said last from an address.
+type word struct {
+	discovery.Sighting
+	number uint64
+	gone   bool // it said goodbye: what it sent before may yet arrive
 }
 
 var _ discovery.Finder = (*Finder)(nil)
@@ -85,16 +93,17 @@ func (f *Finder) Announce(a discovery.Announcement) {
 func (f *Finder) Sightings() []discovery.Sighting {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	newest := make(map[string]discovery.Sighting, len(f.heard))
+	newest := make(map[string]word, len(f.heard))
 	for _, s := range f.heard {
-		// A board that changed its address is still remembered at the old one.
-		if had, ok := newest[string(s.Node)]; s.Node != f.own.Node && (!ok || had.Heard.Before(s.Heard)) {
+		// A board that changed its address is still remembered at the old one, which
+		// it may have spoken from at the same moment.
+		if had, ok := newest[string(s.Node)]; !s.gone && s.Node != f.own.Node && (!ok || had.number < s.number) {
 			newest[string(s.Node)] = s
 		}
 	}
 	out := make([]discovery.Sighting, 0, len(newest))
 	for _, s := range newest {
-		out = append(out, s)
+		out = append(out, s.Sighting)
 	}
 	slices.SortFunc(out, func(a, b discovery.Sighting) int { return cmp.Compare(a.Node, b.Node) })
 	return out
@@ -137,17 +146,18 @@ func (f *Finder) hear(m message) {
 	had, known := f.heard[m.from]
 	changed := false
 	switch {
-	case m.asks:
+	case m.asks, known && m.number < had.number:
 	case m.goodbye:
-		if changed = known && had.Node == m.announcement.Node; changed {
-			delete(f.heard, m.from)
+		if changed = known && !had.gone && had.Node == m.announcement.Node; changed {
+			had.gone, had.number = true, m.number
+			f.heard[m.from] = had
 		}
 	default:
-		changed = !known || had.Announcement != m.announcement
-		f.heard[m.from] = discovery.Sighting{
+		changed = !known || had.gone || had.Announcement != m.announcement
+		f.heard[m.from] = word{number: m.number, Sighting: discovery.Sighting{
 			Announcement: m.announcement, Heard: time.Now(),
 			Addrs: []netip.AddrPort{netip.AddrPortFrom(m.from, m.announcement.Port)},
-		}
+		}}
 	}
 	f.mu.Unlock()
 	if changed {

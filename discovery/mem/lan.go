@@ -11,8 +11,6 @@ import (
 	"net/netip"
 	"sync"
 	"time"
-
-	"github.com/edgeswarm/edgeswarm/discovery"
 )
 
 // LAN connects finders. Its faults may be changed at any time and affect what
@@ -24,6 +22,7 @@ type LAN struct {
 	min, max time.Duration
 	group    map[netip.Addr]int
 	finders  []*Finder
+	sent     uint64
 }
 
 // NewLAN returns a LAN that loses nothing and takes 1 ms. Equal seeds lose and
@@ -71,7 +70,7 @@ func (l *LAN) Heal() {
 func (l *LAN) Join(addr netip.Addr) *Finder {
 	f := &Finder{
 		lan: l, addr: addr, changed: make(chan struct{}, 1),
-		heard: make(map[netip.Addr]discovery.Sighting),
+		heard: make(map[netip.Addr]word),
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -83,7 +82,8 @@ func (l *LAN) Join(addr netip.Addr) *Finder {
 func (l *LAN) broadcast(from *Finder, m message) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	m.from = from.at()
+	l.sent++
+	m.from, m.number = from.at(), l.sent
 	for _, to := range l.finders {
 		if to == from || !l.connected(m.from, to.at()) || l.rng.Float64() < l.loss {
 			continue
