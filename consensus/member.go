@@ -118,7 +118,7 @@ func (n *Node) Transfer(ctx context.Context, to string) error {
 	if to == n.cfg.ID {
 		return nil
 	}
-	if n.voters() < 2 {
+	if len(voters(n.raft)) < 2 {
 		return fmt.Errorf("transfer leadership: %w: no other voter", ErrUnknownServer)
 	}
 	if to != "" {

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
+	"slices"
 	"sync"
 	"time"
 
@@ -223,7 +224,7 @@ func (n *Node) shutdown() {
 // write that is under way, however long the disk takes.
 func (n *Node) Close() error {
 	n.closeOnce.Do(func() {
-		if n.raft.State() == raft.Leader && !n.disk.stalled() && n.voters() > 1 {
+		if n.raft.State() == raft.Leader && !n.disk.stalled() && len(voters(n.raft)) > 1 {
 			_ = n.raft.LeadershipTransfer().Error() // else the others find out by themselves
 		}
 		n.mu.Lock()
@@ -239,14 +240,16 @@ func (n *Node) Close() error {
 	return n.closeErr
 }
 
-func (n *Node) voters() int {
-	count := 0
-	for _, s := range n.raft.GetConfiguration().Configuration().Servers {
+// voters are the IDs of those who vote, in order.
+func voters(r *raft.Raft) []string {
+	var ids []string
+	for _, s := range r.GetConfiguration().Configuration().Servers {
 		if s.Suffrage == raft.Voter {
-			count++
+			ids = append(ids, string(s.ID))
 		}
 	}
-	return count
+	slices.Sort(ids)
+	return ids
 }
 
 // HasState reports whether the node was ever part of a fleet's log.

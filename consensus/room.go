@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"github.com/hashicorp/raft"
@@ -153,15 +154,5 @@ func (n *Node) Trouble() error {
 // and is kept from an election by the wait for room before a new term.
 func (n *Node) alone() bool {
 	r := n.transport.raft.Load()
-	if r == nil {
-		return false
-	}
-	voters, self := 0, false
-	for _, s := range r.GetConfiguration().Configuration().Servers {
-		if s.Suffrage == raft.Voter {
-			voters++
-			self = self || string(s.ID) == n.cfg.ID
-		}
-	}
-	return voters == 1 && self
+	return r != nil && slices.Equal(voters(r), []string{n.cfg.ID})
 }

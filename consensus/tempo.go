@@ -139,14 +139,8 @@ func (t *tempo) look() {
 // it is none of them.
 func turn(r *raft.Raft, id string) int {
 	_, leader := r.LeaderWithID()
-	var voters []string
-	for _, s := range r.GetConfiguration().Configuration().Servers {
-		if s.Suffrage == raft.Voter && s.ID != leader {
-			voters = append(voters, string(s.ID))
-		}
-	}
-	slices.Sort(voters)
-	return slices.Index(voters, id)
+	others := slices.DeleteFunc(voters(r), func(voter string) bool { return voter == string(leader) })
+	return slices.Index(others, id)
 }
 
 // end lets nothing happen any more, and waits for what does.

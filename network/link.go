@@ -122,18 +122,30 @@ func subnetOf(bridge netlink.Link) (netip.Prefix, error) {
 	return netip.Prefix{}, fmt.Errorf("link %s has no address: remove it (ip link del %s) and it is made anew", bridgeName, bridgeName)
 }
 
+// enter opens a namespace to work in, until leave is called.
+func enter(nsPath string) (inside *netlink.Handle, ns netns.NsHandle, leave func(), err error) {
+	ns, err = netns.GetFromPath(nsPath)
+	if err != nil {
+		return nil, ns, nil, fmt.Errorf("open namespace: %w", err)
+	}
+	inside, err = netlink.NewHandleAt(ns, unix.NETLINK_ROUTE)
+	if err != nil {
+		_ = ns.Close()
+		return nil, ns, nil, fmt.Errorf("enter namespace: %w", err)
+	}
+	return inside, ns, func() {
+		inside.Close()
+		_ = ns.Close()
+	}, nil
+}
+
 // plug links a namespace to the bridge and gives it its address and route.
 func (l *Local) plug(task api.TaskID, nsPath string, addr netip.Addr) error {
-	ns, err := netns.GetFromPath(nsPath)
+	inside, ns, leave, err := enter(nsPath)
 	if err != nil {
-		return fmt.Errorf("open namespace: %w", err)
+		return err
 	}
-	defer ns.Close()
-	inside, err := netlink.NewHandleAt(ns, unix.NETLINK_ROUTE)
-	if err != nil {
-		return fmt.Errorf("enter namespace: %w", err)
-	}
-	defer inside.Close()
+	defer leave()
 	if err := l.ensurePair(task, inside, ns, addr); err != nil {
 		return fmt.Errorf("link task to bridge: %w", err)
 	}

@@ -10,7 +10,6 @@ import (
 
 	"github.com/vishvananda/netlink"
 	"github.com/vishvananda/netns"
-	"golang.org/x/sys/unix"
 
 	"github.com/edgeswarm/edgeswarm/agent"
 	"github.com/edgeswarm/edgeswarm/api"
@@ -22,16 +21,11 @@ import (
 // the beginning, so nobody asks for them.
 func (l *Local) wire(task api.TaskID, nsPath string, index int, inner string, addr netip.Addr, n *api.NetworkInfo) error {
 	gateway, outer := n.Gateway(l.self()), wireName(task, index)
-	ns, err := netns.GetFromPath(nsPath)
+	inside, ns, leave, err := enter(nsPath)
 	if err != nil {
-		return fmt.Errorf("open namespace: %w", err)
+		return err
 	}
-	defer ns.Close()
-	inside, err := netlink.NewHandleAt(ns, unix.NETLINK_ROUTE)
-	if err != nil {
-		return fmt.Errorf("enter namespace: %w", err)
-	}
-	defer inside.Close()
+	defer leave()
 	mtu := l.vxlan.mtu(reachedAt(l.fabric.Load().Peers))
 	out, err := ensureWire(outer, inner, inside, ns, mtu, macOf(gateway), macOf(addr))
 	if err != nil {
