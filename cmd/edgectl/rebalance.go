@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 
 	"github.com/spf13/cobra"
@@ -70,17 +69,5 @@ func (c *cli) serviceRebalance(ctx context.Context, node *client.Client, ref str
 	for _, s := range resp.Services {
 		fmt.Fprintln(c.out, s.Spec.Name)
 	}
-	var errs []error // one that pauses does not stop the others
-	for _, s := range resp.Services {
-		if len(resp.Services) > 1 && !w.detach && !w.quiet {
-			fmt.Fprintln(c.out, s.Spec.Name+":")
-		}
-		if err := c.converge(ctx, node, change{service: s, waitFlags: w}); err != nil {
-			errs = append(errs, err)
-			if ctx.Err() != nil {
-				break
-			}
-		}
-	}
-	return errors.Join(errs...)
+	return c.convergeAll(ctx, node, resp.Services, w)
 }

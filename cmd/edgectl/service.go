@@ -241,8 +241,15 @@ func (c *cli) serviceScale(ctx context.Context, node *client.Client, wanted []sc
 		c.warn(resp.Warnings)
 		done = append(done, resp.Service)
 	}
-	for _, s := range done {
-		if len(done) > 1 && !w.detach && !w.quiet {
+	return errors.Join(append(errs, c.convergeAll(ctx, node, done, w))...)
+}
+
+// convergeAll waits for one service after the other; one that fails does not
+// stop the others.
+func (c *cli) convergeAll(ctx context.Context, node *client.Client, services []*api.Service, w waitFlags) error {
+	var errs []error
+	for _, s := range services {
+		if len(services) > 1 && !w.detach && !w.quiet {
 			fmt.Fprintln(c.out, s.Spec.Name+":")
 		}
 		if err := c.converge(ctx, node, change{service: s, waitFlags: w}); err != nil {
