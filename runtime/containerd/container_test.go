@@ -29,8 +29,8 @@ type rig struct {
 	image  api.ImageID
 }
 
-func newRig(t *testing.T) *rig {
-	d := startDaemon(t)
+func newRig(t *testing.T, env ...string) *rig {
+	d := startDaemon(t, env...)
 	r := &rig{T: t, daemon: d, driver: d.open(t)}
 	t.Cleanup(func() { _ = r.driver.Close() })
 	d.awaitUp(t, r.driver)

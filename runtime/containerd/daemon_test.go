@@ -35,18 +35,19 @@ const daemonDirs = "/var/tmp/edgeswarm-containerd-"
 type daemon struct {
 	dir, socket string
 	init        []string // the program that reaps in a container
+	env         []string // beside the tests' own
 	cmd         *exec.Cmd
 	log         bytes.Buffer
 }
 
-func startDaemon(t testing.TB) *daemon {
+func startDaemon(t testing.TB, env ...string) *daemon {
 	t.Helper()
 	clearInterrupted(t)
 	dir := daemonDirs + strconv.Itoa(os.Getpid())
 	if err := os.MkdirAll(dir, 0o711); err != nil {
 		t.Fatal(err)
 	}
-	d := &daemon{dir: dir, socket: filepath.Join(dir, "c.sock")}
+	d := &daemon{dir: dir, socket: filepath.Join(dir, "c.sock"), env: env}
 	config := fmt.Sprintf(`version = 2
 root = %q
 state = %q
@@ -81,7 +82,7 @@ func buildInit(t testing.TB, dir string) string {
 func (d *daemon) start(t testing.TB) {
 	t.Helper()
 	d.cmd = exec.Command("containerd", "--config", filepath.Join(d.dir, "config.toml"))
-	d.cmd.Stderr = &d.log
+	d.cmd.Stderr, d.cmd.Env = &d.log, append(os.Environ(), d.env...)
 	d.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	if err := d.cmd.Start(); err != nil {
 		t.Fatalf("start containerd (is it installed?): %v", err)

@@ -25,6 +25,10 @@ import (
 // ended: a child that it left behind may hold its output open for ever.
 const drainPatience = 2 * time.Second
 
+// startPatience is how long a process may take to start after nobody wants it
+// any more: it is waited for, lest it stay behind.
+const startPatience = time.Minute
+
 // Exec runs one more process in a running container.
 func (d *Driver) Exec(ctx context.Context, id string, p runtime.Process, streams runtime.Streams) (int, error) {
 	const op = "exec in container"
@@ -104,8 +108,10 @@ func (e *execution) run(ctx context.Context, process *specs.Process, streams run
 	if err != nil {
 		return 0, fmt.Errorf("%s: encode process: %w", e.op, err)
 	}
+	beginning, begun := started(ctx)
+	defer begun()
 	paths := stdio.Config()
-	_, err = e.d.tasks.Exec(ctx, &tasks.ExecProcessRequest{
+	_, err = e.d.tasks.Exec(beginning, &tasks.ExecProcessRequest{
 		ContainerID: e.container, ExecID: e.id, Spec: raw,
 		Terminal: paths.Terminal, Stdin: paths.Stdin, Stdout: paths.Stdout, Stderr: paths.Stderr,
 	})
@@ -118,8 +124,11 @@ func (e *execution) run(ctx context.Context, process *specs.Process, streams run
 		defer done()
 		e.remove(undo, running)
 	}()
-	if _, err := e.d.tasks.Start(ctx, &tasks.StartRequest{ContainerID: e.container, ExecID: e.id}); err != nil {
-		running = ctx.Err() != nil // it may be, all the same
+	if err := ctx.Err(); err != nil {
+		return 0, err
+	}
+	if _, err := e.d.tasks.Start(beginning, &tasks.StartRequest{ContainerID: e.container, ExecID: e.id}); err != nil {
+		running = beginning.Err() != nil // it may be, all the same
 		return 0, e.startError(err)
 	}
 	running = true
@@ -135,10 +144,29 @@ func (e *execution) run(ctx context.Context, process *specs.Process, streams run
 	return int(r.ExitStatus), e.drain(ctx, stdio, out)
 }
 
+// started is the context of what starts a process. It does not end with ctx, and
+// no deadline of it reaches the daemon: the shim would pass that on to runc, which
+// when it is killed half-way leaves the process to nobody, with no name to kill
+// it by. What started in vain is killed as what ran in vain is.
+func started(ctx context.Context) (beginning context.Context, done context.CancelFunc) {
+	beginning, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	forget := context.AfterFunc(ctx, func() {
+		late := time.NewTimer(startPatience)
+		defer late.Stop()
+		select {
+		case <-late.C:
+			cancel()
+		case <-beginning.Done():
+		}
+	})
+	return beginning, func() { forget(); cancel() }
+}
+
 func (e *execution) open(ctx context.Context, tty bool, s runtime.Streams, out *gauge) (cio.IO, error) {
 	stdin := s.Stdin
-	// The shim takes no output at all, but not one without the other.
-	if s.Stdout == nil && (tty || s.Stderr != nil) {
+	// The shim takes no streams at all, but not one output without the other, nor
+	// input without either.
+	if s.Stdout == nil && (tty || s.Stderr != nil || stdin != nil) {
 		s.Stdout = io.Discard
 	}
 	if s.Stderr == nil && s.Stdout != nil && !tty {

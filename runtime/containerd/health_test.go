@@ -3,10 +3,14 @@ package containerd
 import (
 	"context"
 	"errors"
+	"fmt"
+	"io"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"reflect"
 	"strings"
+	"testing"
 	"time"
 
 	"github.com/containerd/containerd/api/services/tasks/v1"
@@ -80,6 +84,68 @@ func testExecLeavesNothing(r *rig) {
 	if err != nil && !os.IsNotExist(err) || len(left) > 0 {
 		r.Errorf("pipes left behind: %v, %v", left, err)
 	}
+}
+
+// TestExecCutOffWhileStarting: what starts slowly, and is not waited for, is gone
+// when the call returns.
+func TestExecCutOffWhileStarting(t *testing.T) {
+	// A runc that is slow to say that the process runs, which it does by then.
+	runc, err := exec.LookPath("runc")
+	if err != nil {
+		t.Fatal(err)
+	}
+	slow := t.TempDir()
+	script := fmt.Sprintf("#!/bin/sh\n%s \"$@\"\ncode=$?\ncase \" $* \" in *\" exec \"*) sleep 1;; esac\nexit $code\n", runc)
+	if err := os.WriteFile(filepath.Join(slow, "runc"), []byte(script), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	r := newRig(t, "PATH="+slow+":"+os.Getenv("PATH"))
+	c := r.sleeper()
+	for _, cut := range []time.Duration{time.Millisecond, 20 * time.Millisecond, 500 * time.Millisecond} {
+		for name, cutOff := range map[string]func() (context.Context, context.CancelFunc){
+			"deadline": func() (context.Context, context.CancelFunc) { return context.WithTimeout(r.context(), cut) },
+			"cancel": func() (context.Context, context.CancelFunc) {
+				ctx, cancel := context.WithCancel(r.context())
+				time.AfterFunc(cut, cancel)
+				return ctx, cancel
+			},
+		} {
+			ctx, cancel := cutOff()
+			_, err := r.driver.Exec(ctx, c.ID, runtime.Process{Args: []string{"/bin/sh", "-c", "exec sleep 1000"}}, runtime.Streams{Stdin: silent{ctx}, Stdout: &strings.Builder{}})
+			<-ctx.Done() // the daemon's clock may be a little ahead
+			if !errors.Is(err, ctx.Err()) {
+				t.Errorf("exec cut off by %s after %v: %v", name, cut, err)
+			}
+			cancel()
+			if left := r.sleeps(c); left > 0 {
+				t.Fatalf("cut off by %s after %v: %d processes are left", name, cut, left)
+			}
+		}
+	}
+}
+
+// silent is input that does not come.
+type silent struct{ ctx context.Context }
+
+func (s silent) Read([]byte) (int, error) {
+	<-s.ctx.Done()
+	return 0, io.EOF
+}
+
+// sleeps counts the processes of the container that sleep for a long time.
+func (r *rig) sleeps(c runtime.Container) (n int) {
+	r.Helper()
+	resp, err := r.driver.tasks.ListPids(r.context(), &tasks.ListPidsRequest{ContainerID: c.ID})
+	if err != nil {
+		r.Fatal(err)
+	}
+	for _, p := range resp.Processes {
+		line, _ := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", p.Pid)) // it may have ended meanwhile
+		if strings.Contains(string(line), "1000") {
+			n++
+		}
+	}
+	return n
 }
 
 func (r *rig) processes(c runtime.Container) int {
