@@ -514,6 +514,29 @@ func TestStopOfOneThatEndedWhileEdgedWasAway(t *testing.T) {
 	})
 }
 
+// TestPortOfOneThatWasNotStarted: what a former process attached for a task that
+// it did not start is let go before the port is given to another.
+func TestPortOfOneThatWasNotStarted(t *testing.T) {
+	for range 10 { // which of the two comes first is left to chance
+		inBubble(t, func(b *board) {
+			first := published(task("first", "wait"), 80)
+			first.DesiredState = api.TaskReady // all is made, and nothing runs
+			b.leader.tasks(first)
+			b.after(time.Second)
+			if !b.network.has("first") {
+				t.Fatal("not attached")
+			}
+			b.host.SetDown(true)
+			b.leader.tasks(b.leader.with("first", api.TaskShutdown), published(task("second", "wait"), 80))
+			b.after(time.Second)
+			b.restart()
+			b.host.SetDown(false)
+			b.after(time.Minute)
+			b.want("second", api.TaskRunning, 2) // the first was cut off by the restart
+		})
+	}
+}
+
 func TestPortOfAnother(t *testing.T) {
 	inBubble(t, func(b *board) {
 		b.leader.tasks(published(task("a", "ignore TERM", "wait"), 80))

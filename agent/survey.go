@@ -61,10 +61,45 @@ func (a *Agent) sweep(ctx context.Context) (map[api.TaskID][]runtime.Status, err
 	if err := a.sweepFiles(known); err != nil {
 		return nil, fmt.Errorf("remove secrets of former tasks: %w", err)
 	}
-	if err := a.retain(ctx, slices.Sorted(maps.Keys(known))); err != nil {
+	// What has no process yet is attached anew: it is given its ports anew.
+	var attached []api.TaskID
+	for id, containers := range found {
+		if task := known[id]; task != nil && a.adoptable(task, records[id], containers) != nil {
+			attached = append(attached, id)
+		}
+	}
+	slices.Sort(attached)
+	if err := a.retain(ctx, attached); err != nil {
 		return nil, err
 	}
 	return found, nil
+}
+
+// adoptable finds, among the containers that a former process left of a task,
+// the one of its last attempt, if that runs or it is known how it ended.
+func (a *Agent) adoptable(task *api.Task, rec record, found []runtime.Status) *runtime.Status {
+	if finalOf(task, rec) != nil {
+		return nil
+	}
+	for _, c := range found {
+		rec.Attempt = max(rec.Attempt, c.Attempt)
+	}
+	for _, c := range found {
+		known := c.State == runtime.Running || c.State == runtime.Exited && c.Exit != nil && rec.BootID == a.cfg.BootID
+		if c.Attempt == rec.Attempt && known {
+			return &c
+		}
+	}
+	return nil
+}
+
+// finalOf is how a task ended for good; nil if it did not.
+func finalOf(task *api.Task, rec record) *api.TaskStatus {
+	if rec.Final == nil && rec.Attempt <= task.Status.Attempt && task.Over() && task.Status.Attempt > 0 {
+		final := task.Status // the leader remembers what this board's disk does not
+		return &final
+	}
+	return rec.Final
 }
 
 // retain detaches what no task of the set uses. If that goes wrong thrice the

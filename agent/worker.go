@@ -59,19 +59,14 @@ func newWorker(a *Agent, task *api.Task, rec record, found []runtime.Status) *wo
 	for range rec.Restarts {
 		w.hist.restarts = append(w.hist.restarts, time.Now())
 	}
-	if rec.Final == nil && rec.Attempt <= task.Status.Attempt && task.Over() && task.Status.Attempt > 0 {
-		final := task.Status // the leader remembers what this board's disk does not
-		w.rec.Final = &final
+	w.rec.Final = finalOf(task, rec)
+	if w.adopted = a.adoptable(task, rec, found); w.adopted != nil {
+		w.held, w.pid = w.adopted.Attempt, w.adopted.PID
+		a.ports.take(task)
 	}
 	for _, c := range found {
 		w.rec.Attempt = max(w.rec.Attempt, c.Attempt)
-	}
-	for _, c := range found {
-		known := c.State == runtime.Running || c.State == runtime.Exited && c.Exit != nil && rec.BootID == a.cfg.BootID
-		if w.rec.Final == nil && c.Attempt == w.rec.Attempt && known {
-			w.adopted, w.held, w.pid = &c, c.Attempt, c.PID
-			a.ports.take(task)
-		} else {
+		if c.Attempt != w.held {
 			w.leftovers = append(w.leftovers, c.Attempt)
 		}
 	}
