@@ -159,6 +159,23 @@ func TestCrashLoopBacksOff(t *testing.T) {
 	})
 }
 
+// What took over from tasks that kept failing goes on with their waits, unless
+// it does better.
+func TestBackoffGoesOnFromTaskToTask(t *testing.T) {
+	inBubble(t, func(b *board) {
+		moved, better := task("moved", "exit 1"), task("better", "sleep 20s", "exit 1")
+		moved.Failures, better.Failures = 2, 2
+		b.leader.tasks(moved, better)
+		b.after(21 * time.Second)
+		if s := b.want("moved", api.TaskFailed, 2); s.NextTry != 40*time.Second || s.RecentFailures != 2 {
+			t.Errorf("waits %v after %d failures", s.NextTry, s.RecentFailures)
+		}
+		if s := b.want("better", api.TaskFailed, 1); s.NextTry != 5*time.Second {
+			t.Errorf("what ran for 20 s waits %v", s.NextTry)
+		}
+	})
+}
+
 func TestExhausted(t *testing.T) {
 	two, delay := uint64(2), time.Second
 	for name, c := range map[string]struct {

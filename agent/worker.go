@@ -71,7 +71,9 @@ func newWorker(a *Agent, task *api.Task, rec record, found []runtime.Status) *wo
 		}
 	}
 	w.rec.Attempt = max(w.rec.Attempt, task.Status.Attempt)
-	w.fresh = w.rec.Attempt == 0
+	if w.fresh = w.rec.Attempt == 0; w.fresh {
+		w.hist.streak = task.Failures // it goes on where those before it stopped
+	}
 	if w.rec.Final != nil {
 		a.outbox.put(w.id, *w.rec.Final, false)
 	}

@@ -111,8 +111,8 @@ type Task struct {
 	// as long as its job and its run last.
 	JobIteration *Version `json:",omitempty"`
 	// Failures counts the tasks of this slot before this one that were rejected,
-	// or ended soon after their start, one after the other; the wait before each
-	// grows with it.
+	// ended soon after their start, or failed over and over, one after the other;
+	// the wait before each grows with it, and so do those between its attempts.
 	Failures int `json:",omitempty"`
 }
 
@@ -135,15 +135,26 @@ type TaskStatus struct {
 	// Exhausted marks an end that the agent will not follow with another
 	// attempt: the policy forbids it. The manager decides what comes next.
 	Exhausted bool `json:",omitempty"`
-	// NextTry is how long after Timestamp the next attempt begins, when one does.
+	// NextTry is how long after Timestamp the next attempt begins, or if Exhausted
+	// the task that takes over, when one does.
 	NextTry time.Duration `json:",omitempty"`
 	// RecentFailures counts the attempts of this task on its node that failed
 	// within RecentFailurePeriod before Timestamp, this one among them.
 	RecentFailures int `json:",omitempty"`
 }
 
-// RecentFailurePeriod is over which RecentFailures are counted, as in Swarm.
-const RecentFailurePeriod = 5 * time.Minute
+// A node is faulty for a version of a service on which so many of its attempts
+// failed within that time, as in Swarm.
+const (
+	FaultyAfter         = 5
+	RecentFailurePeriod = 5 * time.Minute
+)
+
+// Faulty reports whether, at that time, the task had failed so often lately that
+// its node is faulty for its version of the service.
+func (s TaskStatus) Faulty(at time.Time) bool {
+	return s.RecentFailures >= FaultyAfter && at.Sub(s.Timestamp) < RecentFailurePeriod
+}
 
 // Newer reports whether s supersedes old: a later attempt, or a later state of
 // the same one.

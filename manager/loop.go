@@ -179,7 +179,7 @@ func (l *loop) decide(v *store.View, changes []store.Change, known bool) outcome
 		now = t
 	}
 	facts := l.dispatch.Facts(v, now)
-	heard := slices.Concat(facts.Puts(), facts.Ready)
+	heard := slices.Concat(facts.Puts(), facts.Unstored)
 	informed := v.With(heard, nil)
 	managers, voters := l.managers(informed)
 	informed = informed.With(managers, nil)
@@ -196,7 +196,7 @@ func (l *loop) decide(v *store.View, changes []store.Change, known bool) outcome
 	placed := address(laid, l.memory.sums.Update(laid, overlay).Place(laid).Puts)
 
 	out := outcome{index: v.Index, deletes: plan.Deletes, timers: plan.Timers, dirty: dirty, voters: voters, reported: map[api.ServiceID]bool{}}
-	for _, task := range slices.Concat(facts.Tasks, facts.Ready) {
+	for _, task := range slices.Concat(facts.Tasks, facts.Unstored) {
 		out.reported[task.(*api.Task).ServiceID] = true
 	}
 	out.puts = [][]api.Object{facts.Puts(), plan.Puts, placed}

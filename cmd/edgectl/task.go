@@ -92,7 +92,7 @@ func newTaskLogs(c *cli) *cobra.Command {
 // nextTry says when an ended task begins again; "" if it does not, or is due.
 func nextTry(t *api.Task, at time.Time) string {
 	s := t.Status
-	if s.NextTry <= 0 || !s.State.Ended() || s.Exhausted || !t.DesiredState.Before(api.TaskDraining) {
+	if s.NextTry <= 0 || !s.State.Ended() || !t.DesiredState.Before(api.TaskDraining) {
 		return ""
 	}
 	wait := s.Timestamp.Add(s.NextTry).Sub(at)

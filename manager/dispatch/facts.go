@@ -17,9 +17,10 @@ type Facts struct {
 	// Tasks began to run, or ended for good. They can wait for each other: the
 	// agents would say them again to another leader.
 	Tasks []api.Object
-	// Ready tasks have all that they need, and wait for one on their board to end,
-	// as it was told to. Planners go by that, but it is not worth a commit.
-	Ready []api.Object
+	// Unstored are tasks of which planners go by what was said, though it is not
+	// worth a commit: those that have all that they need and wait for one on their
+	// board to end, as it was told to, and those that fail over and over.
+	Unstored []api.Object
 	// Urgent is set if one of Tasks is a failure that an update has to judge.
 	Urgent bool
 }
@@ -46,8 +47,8 @@ func (s *Server) Facts(v *store.View, fleetTime time.Time) Facts {
 		next.Status = said
 		fact, urgent := isFact(v, task, said)
 		if !fact {
-			if said.State == api.TaskReady && task.Replaces != "" && task.Live() {
-				facts.Ready = append(facts.Ready, &next)
+			if task.Live() && (said.State == api.TaskReady && task.Replaces != "" || said.State == api.TaskFailed && said.RecentFailures >= api.FaultyAfter) {
+				facts.Unstored = append(facts.Unstored, &next)
 			}
 			continue
 		}
@@ -55,7 +56,7 @@ func (s *Server) Facts(v *store.View, fleetTime time.Time) Facts {
 		facts.Urgent = facts.Urgent || urgent
 	}
 	slices.SortFunc(facts.Tasks, byKey)
-	slices.SortFunc(facts.Ready, byKey)
+	slices.SortFunc(facts.Unstored, byKey)
 	return facts
 }
 

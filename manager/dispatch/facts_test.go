@@ -181,29 +181,31 @@ func TestOnlyFactsAreCommitted(t *testing.T) {
 		said         api.TaskStatus
 		replaces     api.TaskID
 		fact, urgent bool
-		ready        bool
+		heeded       bool // though it is not stored
 	}{
-		"ready for another's end":        {stored: at(api.TaskAssigned, 0), desired: api.TaskReady, said: at(api.TaskReady, 1), fact: true},
-		"ready again":                    {stored: at(api.TaskReady, 1), desired: api.TaskReady, said: at(api.TaskReady, 2)},
-		"ready to swap":                  {stored: at(api.TaskAssigned, 0), replaces: "old", said: at(api.TaskReady, 1), ready: true},
-		"ready, and unwanted":            {stored: at(api.TaskAssigned, 0), replaces: "old", desired: api.TaskShutdown, said: at(api.TaskReady, 1)},
-		"ready, on its own":              {stored: at(api.TaskAssigned, 0), said: at(api.TaskReady, 1)},
-		"preparing":                      {stored: at(api.TaskAssigned, 0), said: at(api.TaskPreparing, 0)},
-		"starting":                       {stored: at(api.TaskAssigned, 0), said: at(api.TaskStarting, 1)},
-		"first running":                  {stored: at(api.TaskAssigned, 0), said: at(api.TaskRunning, 1), fact: true},
-		"restart in place":               {stored: at(api.TaskRunning, 1), said: at(api.TaskRunning, 2)},
-		"crash that is followed":         {stored: at(api.TaskRunning, 1), said: at(api.TaskFailed, 1)},
-		"crash that is not":              {stored: at(api.TaskRunning, 1), said: api.TaskStatus{State: api.TaskFailed, Attempt: 1, Exhausted: true}, fact: true},
-		"crash that is not, said late":   {stored: at(api.TaskFailed, 1), said: api.TaskStatus{State: api.TaskFailed, Attempt: 1, Exhausted: true}, fact: true},
-		"end of what was to end":         {stored: at(api.TaskRunning, 1), desired: api.TaskShutdown, said: at(api.TaskFailed, 1), fact: true},
-		"shut down":                      {stored: at(api.TaskRunning, 1), desired: api.TaskShutdown, said: at(api.TaskShutdown, 1), fact: true},
-		"rejected":                       {stored: at(api.TaskAssigned, 0), said: at(api.TaskRejected, 0), fact: true},
-		"crash in monitor, no update":    {stored: at(api.TaskRunning, 1), said: api.TaskStatus{State: api.TaskFailed, Attempt: 1, InMonitor: true}},
-		"crash in monitor, update":       {stored: at(api.TaskRunning, 1), service: updating, version: 2, said: api.TaskStatus{State: api.TaskFailed, Attempt: 1, InMonitor: true}, fact: true, urgent: true},
-		"crash in monitor, old task":     {stored: at(api.TaskRunning, 1), service: updating, version: 1, said: api.TaskStatus{State: api.TaskFailed, Attempt: 1, InMonitor: true}},
-		"exhausted in monitor, update":   {stored: at(api.TaskRunning, 1), service: updating, version: 2, said: api.TaskStatus{State: api.TaskFailed, Attempt: 1, InMonitor: true, Exhausted: true}, fact: true, urgent: true},
-		"backwards":                      {stored: at(api.TaskRunning, 2), said: at(api.TaskFailed, 1)},
-		"running again after its counts": {stored: at(api.TaskFailed, 1), said: at(api.TaskRunning, 2), fact: true},
+		"ready for another's end":               {stored: at(api.TaskAssigned, 0), desired: api.TaskReady, said: at(api.TaskReady, 1), fact: true},
+		"ready again":                           {stored: at(api.TaskReady, 1), desired: api.TaskReady, said: at(api.TaskReady, 2)},
+		"ready to swap":                         {stored: at(api.TaskAssigned, 0), replaces: "old", said: at(api.TaskReady, 1), heeded: true},
+		"ready, and unwanted":                   {stored: at(api.TaskAssigned, 0), replaces: "old", desired: api.TaskShutdown, said: at(api.TaskReady, 1)},
+		"ready, on its own":                     {stored: at(api.TaskAssigned, 0), said: at(api.TaskReady, 1)},
+		"preparing":                             {stored: at(api.TaskAssigned, 0), said: at(api.TaskPreparing, 0)},
+		"starting":                              {stored: at(api.TaskAssigned, 0), said: at(api.TaskStarting, 1)},
+		"first running":                         {stored: at(api.TaskAssigned, 0), said: at(api.TaskRunning, 1), fact: true},
+		"restart in place":                      {stored: at(api.TaskRunning, 1), said: at(api.TaskRunning, 2)},
+		"crash that is followed":                {stored: at(api.TaskRunning, 1), said: at(api.TaskFailed, 1)},
+		"crash of one that fails over and over": {stored: at(api.TaskRunning, 1), said: api.TaskStatus{State: api.TaskFailed, Attempt: 5, RecentFailures: api.FaultyAfter}, heeded: true},
+		"the same, unwanted":                    {stored: at(api.TaskRunning, 1), desired: api.TaskShutdown, said: api.TaskStatus{State: api.TaskRunning, Attempt: 6, RecentFailures: api.FaultyAfter}},
+		"crash that is not":                     {stored: at(api.TaskRunning, 1), said: api.TaskStatus{State: api.TaskFailed, Attempt: 1, Exhausted: true}, fact: true},
+		"crash that is not, said late":          {stored: at(api.TaskFailed, 1), said: api.TaskStatus{State: api.TaskFailed, Attempt: 1, Exhausted: true}, fact: true},
+		"end of what was to end":                {stored: at(api.TaskRunning, 1), desired: api.TaskShutdown, said: at(api.TaskFailed, 1), fact: true},
+		"shut down":                             {stored: at(api.TaskRunning, 1), desired: api.TaskShutdown, said: at(api.TaskShutdown, 1), fact: true},
+		"rejected":                              {stored: at(api.TaskAssigned, 0), said: at(api.TaskRejected, 0), fact: true},
+		"crash in monitor, no update":           {stored: at(api.TaskRunning, 1), said: api.TaskStatus{State: api.TaskFailed, Attempt: 1, InMonitor: true}},
+		"crash in monitor, update":              {stored: at(api.TaskRunning, 1), service: updating, version: 2, said: api.TaskStatus{State: api.TaskFailed, Attempt: 1, InMonitor: true}, fact: true, urgent: true},
+		"crash in monitor, old task":            {stored: at(api.TaskRunning, 1), service: updating, version: 1, said: api.TaskStatus{State: api.TaskFailed, Attempt: 1, InMonitor: true}},
+		"exhausted in monitor, update":          {stored: at(api.TaskRunning, 1), service: updating, version: 2, said: api.TaskStatus{State: api.TaskFailed, Attempt: 1, InMonitor: true, Exhausted: true}, fact: true, urgent: true},
+		"backwards":                             {stored: at(api.TaskRunning, 2), said: at(api.TaskFailed, 1)},
+		"running again after its counts":        {stored: at(api.TaskFailed, 1), said: at(api.TaskRunning, 2), fact: true},
 	} {
 		t.Run(name, func(t *testing.T) {
 			stored := task("t", "b")
@@ -222,8 +224,8 @@ func TestOnlyFactsAreCommitted(t *testing.T) {
 			if (len(facts.Tasks) == 1) != c.fact || facts.Urgent != c.urgent {
 				t.Errorf("fact %v urgent %v, want %v %v", len(facts.Tasks) == 1, facts.Urgent, c.fact, c.urgent)
 			}
-			if (len(facts.Ready) == 1) != c.ready {
-				t.Errorf("ready to swap: %v, want %v", len(facts.Ready) == 1, c.ready)
+			if (len(facts.Unstored) == 1) != c.heeded {
+				t.Errorf("heeded: %v, want %v", len(facts.Unstored) == 1, c.heeded)
 			}
 		})
 	}

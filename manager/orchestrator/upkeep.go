@@ -30,6 +30,8 @@ func (p *pass) upkeep(s *slot) {
 		p.restart(s, t)
 	case p.misplaced(t):
 		p.relocate(s, t)
+	case p.failing(s, t):
+		p.moveAway(s, t)
 	case t.DesiredState == api.TaskReady && s.predecessor(t) == nil && !p.unfinished(s, t, ""):
 		p.change(s, t, func(t *api.Task) { t.DesiredState = api.TaskRunning })
 	}
@@ -124,10 +126,14 @@ func (p *pass) restart(s *slot, t *api.Task) {
 		return
 	}
 	failures := 1
-	if t.Status.State == api.TaskRejected || t.Status.InMonitor {
+	if t.Status.State == api.TaskRejected || t.Status.InMonitor || t.Status.RecentFailures > 1 {
 		failures = t.Failures + 1
 	}
-	if !p.waited(TimerKey{Service: p.s.ID, Wait: WaitRestart, Task: t.ID}, backoff(*policy.Delay, failures)) {
+	wait := backoff(*policy.Delay, failures)
+	if !p.waited(TimerKey{Service: p.s.ID, Wait: WaitRestart, Task: t.ID}, wait) {
+		if t.Status.NextTry != wait { // for people; it comes with the commit of the end
+			p.change(s, t, func(t *api.Task) { t.Status.NextTry = wait })
+		}
 		return
 	}
 	p.succeed(s, t, false, func(next *api.Task) {

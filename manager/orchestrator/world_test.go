@@ -39,7 +39,7 @@ type local struct {
 	node   api.NodeID
 	status api.TaskStatus
 	since  int // when it came to its state
-	said   api.TaskStatus
+	failed []int
 }
 
 func newWorld() *world {
@@ -120,12 +120,12 @@ func (w *world) plan() int {
 		if passes > 10 {
 			panic("plans never end:\n" + w.log.String())
 		}
-		ready := w.ready()
-		informed := w.v.With(ready, nil)
+		unstored := w.unstored()
+		informed := w.v.With(unstored, nil)
 		result := orchestrator.Plan(informed, w.input())
 		laid := informed.With(result.Puts, result.Deletes)
 		placed := scheduler.Place(laid)
-		w.kept.compare(w, informed, w.v.Diff(ready, nil), result, placed)
+		w.kept.compare(w, informed, w.v.Diff(unstored, nil), result, placed)
 		w.check(informed, laid.With(placed.Puts, nil), result)
 		w.keep(result.Timers)
 		puts := map[string]api.Object{}
@@ -197,7 +197,7 @@ func (w *world) agent(t *api.Task) {
 			to(api.TaskShutdown)
 		}
 	case ended && !l.status.Exhausted && l.status.State != api.TaskRejected:
-		if w.seconds-l.since >= int(*t.Spec.RestartPolicy.OrDefault().Delay/time.Second) {
+		if w.seconds-l.since >= l.wait(t) {
 			l.status.Attempt++
 			l.status.InMonitor = false
 			to(api.TaskReady)
@@ -233,18 +233,36 @@ func (w *world) agent(t *api.Task) {
 func (w *world) fate(t *api.Task, l *local, to func(api.TaskState)) {
 	end := api.TaskFailed
 	switch image := t.Spec.ContainerSpec.Image; {
-	case strings.HasPrefix(image, "crash"):
+	case strings.HasPrefix(image, "crash"), strings.HasPrefix(image, "nowhere"):
 	case strings.HasPrefix(image, "flaky") && l.node == "b": // runs anywhere but there
 	case strings.HasPrefix(image, "exit"):
 		end = api.TaskComplete
 	default:
 		return
 	}
+	if end == api.TaskFailed {
+		l.failed = append(l.failed, w.seconds)
+	}
+	l.failed = slices.DeleteFunc(l.failed, func(at int) bool { return w.seconds-at > int(api.RecentFailurePeriod/time.Second) })
+	l.status.RecentFailures, l.status.Timestamp = len(l.failed), w.now()
 	policy := t.Spec.RestartPolicy.OrDefault()
 	l.status.InMonitor = time.Duration(w.seconds-l.since)*time.Second <= t.Monitor
 	l.status.Exhausted = policy.Condition == api.RestartNone || policy.Condition == api.RestartOnFailure && end == api.TaskComplete ||
 		*policy.MaxAttempts > 0 && uint64(l.status.Attempt) >= *policy.MaxAttempts
 	to(end)
+}
+
+// wait is how many seconds pass before the next attempt, as the agent has it.
+func (l *local) wait(t *api.Task) int {
+	policy := t.Spec.RestartPolicy.OrDefault()
+	wait := int(*policy.Delay / time.Second)
+	if *policy.MaxAttempts > 0 || l.status.State != api.TaskFailed {
+		return wait
+	}
+	for range t.Failures + l.status.Attempt - 1 {
+		wait = min(max(1, 2*wait), 300)
+	}
+	return wait
 }
 
 // held reports whether the old half of a swap waits for the new one to be ready.
@@ -289,12 +307,16 @@ func (w *world) report() {
 	w.commit(puts, nil)
 }
 
-// ready are tasks that are reported to wait for one on their board to end: that
-// is not stored.
-func (w *world) ready() (list []api.Object) {
+// unstored are tasks that are reported to wait for one on their board to end, or
+// to fail over and over: that is not stored.
+func (w *world) unstored() (list []api.Object) {
 	for _, id := range slices.Sorted(maps.Keys(w.local)) {
 		l, t := w.local[id], w.v.Task(id)
-		if t == nil || w.off[l.node] || !l.status.Newer(t.Status) || l.status.State != api.TaskReady || t.Replaces == "" || !t.Live() {
+		if t == nil || w.off[l.node] || !l.status.Newer(t.Status) || !t.Live() {
+			continue
+		}
+		ready := l.status.State == api.TaskReady && t.Replaces != ""
+		if failing := l.status.State == api.TaskFailed && l.status.RecentFailures >= api.FaultyAfter; !ready && !failing {
 			continue
 		}
 		next := *t

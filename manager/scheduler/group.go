@@ -3,7 +3,6 @@ package scheduler
 import (
 	"container/heap"
 	"slices"
-	"time"
 
 	"github.com/edgeswarm/edgeswarm/api"
 )
@@ -48,36 +47,34 @@ func (r *rules) of(t *api.Task) bool {
 		slices.Equal(r.texts, placement.Constraints) && slices.Equal(r.spread, spreads(placement.Preferences))
 }
 
-// A node is faulty for a version of a service on which so many of its tasks
-// failed within that time.
-const (
-	faultyAfter  = 5
-	faultyWithin = 5 * time.Minute
-)
-
 // blame finds the nodes that are faulty for the service's version. Times are of
 // the fleet: a board whose clock is off is at worst not preferred.
 func (g *group) blame() {
 	failures := map[int]int{}
-	since := g.placer.v.Time.Add(-faultyWithin)
+	since := g.placer.v.Time.Add(-api.RecentFailurePeriod)
 	for t := range g.placer.v.TasksOf(g.head.ServiceID) {
 		n := g.placer.fleet.node(t.NodeID)
-		if n == nil || !failed(t) || t.SpecVersion != g.head.SpecVersion || t.Status.Timestamp.Before(since) {
-			continue
-		}
-		failures[n.index]++
-		if more := t.Status.Attempt - 1; more > 0 && t.CreatedAt.After(since) {
-			failures[n.index] += more // the attempts before the last, all as recent
+		if n != nil && t.SpecVersion == g.head.SpecVersion && !t.Status.Timestamp.Before(since) {
+			failures[n.index] += failuresOf(t)
 		}
 	}
 	for index, count := range failures {
-		if count >= faultyAfter {
+		if count >= api.FaultyAfter {
 			if g.faulty == nil {
 				g.faulty = map[int]bool{}
 			}
 			g.faulty[index] = true
 		}
 	}
+}
+
+// failuresOf counts the attempts of a task that failed lately, at the time of its
+// status.
+func failuresOf(t *api.Task) int {
+	if failed(t) {
+		return max(1, t.Status.RecentFailures)
+	}
+	return t.Status.RecentFailures
 }
 
 func failed(t *api.Task) bool {
@@ -106,7 +103,8 @@ func (g *group) prefer(t *api.Task) {
 func (g *group) slotFaults(t *api.Task) map[int]int {
 	faults := map[int]int{}
 	for other := range g.placer.v.TasksOf(t.ServiceID) {
-		if n := g.placer.fleet.node(other.NodeID); n != nil && failed(other) && other.Slot == t.Slot && other.SpecVersion == t.SpecVersion {
+		bad := failed(other) || other.Status.RecentFailures >= api.FaultyAfter
+		if n := g.placer.fleet.node(other.NodeID); n != nil && bad && other.Slot == t.Slot && other.SpecVersion == t.SpecVersion {
 			faults[n.index]++
 		}
 	}

@@ -153,8 +153,8 @@ func parseTask(t *testing.T, v *store.View, id string, words []string) *api.Task
 			task.Spec.Placement.Constraints = append(task.Spec.Placement.Constraints, value)
 		case "spread":
 			task.Spec.Placement.Preferences = append(task.Spec.Placement.Preferences, api.PlacementPreference{Spread: &api.SpreadOver{SpreadDescriptor: value}})
-		case "attempt":
-			task.Status.Attempt = int(number(t, value))
+		case "fails":
+			task.Status.RecentFailures = int(number(t, value))
 		case "device":
 			task.Spec.ContainerSpec.Devices = append(task.Spec.ContainerSpec.Devices, api.Device{PathOnHost: value})
 		case "class":
