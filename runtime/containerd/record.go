@@ -56,15 +56,22 @@ func (d *Driver) record(ctx context.Context, op, id string) (containers.Containe
 	return rec, d.wrap(op+" "+id, err)
 }
 
-// process asks for a container's process; nil if it has none.
-func (d *Driver) process(ctx context.Context, op, id string) (*task.Process, error) {
-	r, err := d.tasks.Get(ctx, &tasks.GetRequest{ContainerID: id})
-	if errdefs.IsNotFound(native(err)) {
-		return nil, nil
-	} else if err != nil {
-		return nil, d.wrap(op+" "+id, err)
+// process asks for a container's process; nil if it has none. One whose shim did
+// not answer in the daemon's time (2 s), as on a board under load or with a
+// caller in a hurry, is of unknown state, and asked for again.
+func (d *Driver) process(ctx context.Context, op, id string) (p *task.Process, err error) {
+	for range 3 {
+		r, err := d.tasks.Get(ctx, &tasks.GetRequest{ContainerID: id})
+		if errdefs.IsNotFound(native(err)) {
+			return nil, nil
+		} else if err != nil {
+			return nil, d.wrap(op+" "+id, err)
+		}
+		if p = r.Process; p.Status != task.Status_UNKNOWN {
+			break
+		}
 	}
-	return r.Process, nil
+	return p, nil
 }
 
 // status puts a container's record and its process, if it has one, together.
