@@ -19,7 +19,7 @@ GCFLAGS_ := $(SELDOM:%=-gcflags='%=-l') $(OFTEN:%=-gcflags='%=')
 GOBUILD  := CGO_ENABLED=0 go build $(GOFLAGS_) $(GCFLAGS_)
 NODES    ?= 3
 
-.PHONY: build dist size image image-check image-lock deps deps-image lab lab-down demo test test-unit check fmt bench bench-swarm clean
+.PHONY: build dist size image image-check image-lock deps deps-image deps-qemu lab lab-down demo test test-qemu check fmt bench bench-swarm clean
 
 build: ## bin/edged, bin/edgectl and the lab's tools, for this machine
 	@mkdir -p bin
@@ -80,6 +80,12 @@ demo: deps build ## the main job, in one command (KEEP=1 leaves it up)
 
 test: deps build ## all tests, with all they need
 	@build/test.sh
+
+test-qemu: deps deps-qemu build image ## fleets of emulated boards that boot the image
+	@build/test-qemu.sh
+
+deps-qemu: ## what emulated boards take, from Debian
+	@build/deps.sh qemu
 
 check: ## what a reviewer's machine checks before reading
 	@test -z "$$(gofmt -l $$(git ls-files '*.go'))" || { echo "run: make fmt"; gofmt -l $$(git ls-files '*.go'); exit 1; }

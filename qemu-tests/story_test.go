@@ -1,0 +1,319 @@
+package qemutests
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+
+	"github.com/edgeswarm/edgeswarm/internal/lab"
+	"github.com/edgeswarm/edgeswarm/internal/steer"
+	"github.com/edgeswarm/edgeswarm/qemu-tests/board"
+	"github.com/edgeswarm/edgeswarm/qemu-tests/disk"
+)
+
+// TestFleet is the life of a fleet on one desk: three cards that were written
+// alike, a fourth that comes later, work, updates, and plugs that are pulled.
+func TestFleet(t *testing.T) {
+	f := newFleet(t)
+	f.part("cold start", (*fleet).coldStart)
+	f.part("service", (*fleet).serves)
+	f.part("update", (*fleet).updates)
+	f.part("leader unplugged", (*fleet).losesItsLeader)
+	f.part("fourth board", (*fleet).grows)
+	f.part("all unplugged", (*fleet).losesAll)
+	f.part("limits", (*fleet).limits)
+}
+
+func (f *fleet) coldStart() {
+	for range 3 {
+		f.plug(board.Virt, f.card(board.Virt))
+	}
+	begun := time.Now()
+	f.power(f.boards...)
+	f.up(f.boards...)
+	f.t.Logf("three boards let root in after %.1f s", time.Since(begun).Seconds())
+	f.whole(booting, f.boards...)
+	f.t.Logf("power-on to one fleet of three voters: %.1f s", time.Since(begun).Seconds())
+}
+
+func (f *fleet) serves() {
+	f.load(f.boards[0], "web:1", "web:2")
+	f.must(f.boards[0], "service", "create", "--detach", "--name", "web", "--replicas", "4", "--publish", "mode=host,target=8080", "web:1")
+	f.runs(f.boards[1], "web", 4)
+	f.must(f.boards[1], "service", "scale", "--detach", "web=6")
+	f.answers(f.boards[2], "web", "1", 6)
+}
+
+// limits looks at what cgroup v2 makes of a task's limits, and at what is said of
+// them: a lab's boards have the cgroups of the machine that tests them.
+func (f *fleet) limits() {
+	asked := f.boards[0]
+	f.busybox(asked)
+	f.must(asked, "service", "create", "--detach", "--name", "capped", "--limit-memory", "32m", "--limit-cpu", "0.25", "--limit-pids", "20", "busybox:1")
+	f.must(asked, "service", "create", "--detach", "--name", "hungry", "--restart-condition", "none", "--limit-memory", "16m", "busybox:1",
+		"dd", "if=/dev/zero", "of=/dev/null", "bs=256M", "count=1")
+	at := f.at(f.runs(asked, "capped", 1)[0])
+	got := f.shell(at, `for p in $(pidof sleep); do
+	g=/sys/fs/cgroup$(grep ^0:: /proc/$p/cgroup | cut -d: -f3); case $g in *edgeswarm*) cat $g/memory.max $g/cpu.max $g/pids.max;; esac; done`)
+	if want := "33554432\n25000 100000\n20"; got != want {
+		f.t.Errorf("the limits of a task are %q, want %q", got, want)
+	}
+	f.until("what the task takes is known", soon, func() error {
+		s := f.edgectl(asked).Try(nil, "task", "stats", "--no-stream", "--format", "{{.Name}} {{.MemUsage}} {{.PIDs}}", "capped")
+		if err := accepted(s); err != nil {
+			return err
+		}
+		if !strings.HasPrefix(s.Out, "capped.1 ") || !strings.Contains(s.Out, "/ 32MiB") || !strings.HasSuffix(s.Out, " 1\n") {
+			return fmt.Errorf("it says %q", s.Out)
+		}
+		return nil
+	})
+	f.until("its end is named", patient, func() error {
+		tasks, err := f.edgectl(asked).Tasks("hungry")
+		if err == nil && (len(tasks) == 0 || tasks[0].Error != "killed: out of memory, at its limit of 16 MiB") {
+			err = fmt.Errorf("it says%s", steer.Table(tasks))
+		}
+		return err
+	})
+	f.must(asked, "service", "rm", "capped", "hungry")
+}
+
+// updates updates two tasks at a time, 10 s apart, and looks on: never more than two slots
+// without a running task, and no wave before its time.
+func (f *fleet) updates() {
+	const parallelism, delay = 2, 10 * time.Second
+	asked := f.boards[0]
+	f.must(asked, "service", "update", "--detach", "--image", "web:2", "--parallelism", fmt.Sprint(parallelism), "--delay", delay.String(), "web")
+	// When a new task was surely not running yet, and when it was first seen at
+	// all: what lies between two samples is nobody's fault.
+	type birth struct{ seen, notYetRunning time.Time }
+	births := map[string]*birth{}
+	var order []*birth
+	before := time.Now()
+	f.until("all are updated", rolling, func() error {
+		begun := time.Now()
+		tasks, err := f.edgectl(asked).Tasks("web")
+		if err != nil {
+			return err
+		}
+		seen := time.Now()
+		served, done := map[string]bool{}, 0
+		for _, r := range tasks {
+			running := r.State() == "running"
+			if running {
+				served[r.Name] = true
+			}
+			if !strings.HasPrefix(r.Image, "web:2") {
+				continue
+			}
+			b := births[r.ID]
+			if b == nil {
+				b = &birth{seen: seen, notYetRunning: before}
+				births[r.ID] = b
+				order = append(order, b)
+			}
+			if running {
+				done++
+			} else {
+				b.notYetRunning = begun
+			}
+		}
+		if len(served) < 6-parallelism {
+			f.t.Errorf("only %d of 6 slots have a running task:%s", len(served), steer.Table(tasks))
+		}
+		before = begun
+		if done != 6 {
+			return fmt.Errorf("%d run the new image:%s", done, steer.Table(tasks))
+		}
+		return nil
+	})
+	for i := parallelism; i < len(order); i += parallelism {
+		for _, earlier := range order[i-parallelism : i] {
+			if gap := order[i].seen.Sub(earlier.notYetRunning); gap < delay {
+				f.t.Errorf("wave %d began at most %v after the one before ran, want %v", i/parallelism+1, gap, delay)
+			}
+		}
+	}
+	f.answers(f.boards[1], "web", "2", 6)
+}
+
+// losesItsLeader pulls the leader's plug the moment that a write is acknowledged.
+func (f *fleet) losesItsLeader() {
+	lead := f.leader(f.boards[0])
+	rest := f.others(lead)
+	f.must(lead, "service", "update", "--detach", "--label-add", "last=word", "web")
+	f.do(lead.PowerCut(disk.Nothing))
+	lost := time.Now()
+	f.until("a write is accepted without the leader", patient, func() error {
+		return accepted(f.edgectl(rest[0]).Try(nil, "service", "update", "--detach", "--label-add", "new=leader", "web"))
+	})
+	f.t.Logf("leader unplugged to the next accepted write: %.1f s", time.Since(lost).Seconds())
+	f.labelled(rest[1], "last", "word")
+	for _, r := range f.answers(rest[1], "web", "2", 6) {
+		if r.Node == lead.hostname {
+			f.t.Errorf("%s is said to run on the board that is off", r.Name)
+		}
+	}
+	f.t.Logf("leader unplugged to six tasks on two boards: %.1f s", time.Since(lost).Seconds())
+	f.power(lead)
+	f.up(lead)
+	f.whole(booting, f.boards...)
+	f.labelled(lead, "new", "leader")
+}
+
+func (f *fleet) grows() {
+	fourth := f.plug(board.Virt, f.card(board.Virt))
+	begun := time.Now()
+	f.power(fourth)
+	f.up(fourth)
+	f.whole(booting, f.boards...)
+	f.t.Logf("a fourth board, power-on to member: %.1f s", time.Since(begun).Seconds())
+	f.must(fourth, "service", "create", "--detach", "--name", "here", "--constraint", "node.hostname=="+fourth.hostname, "--publish", "mode=host,target=8080", "web:1")
+	f.answers(f.boards[0], "here", "1", 1)
+}
+
+// losesAll pulls every plug at once, the moment that a write is acknowledged.
+func (f *fleet) losesAll() {
+	f.must(f.boards[0], "service", "update", "--detach", "--label-add", "lights=out", "web")
+	for _, b := range f.boards {
+		f.do(b.PowerCut(disk.Some))
+	}
+	begun := time.Now()
+	f.power(f.boards...)
+	f.up(f.boards...)
+	f.whole(booting, f.boards...)
+	f.t.Logf("all unplugged to one fleet again: %.1f s", time.Since(begun).Seconds())
+	for _, b := range f.boards {
+		f.labelled(b, "lights", "out")
+	}
+	f.answers(f.boards[0], "web", "2", 6)
+	f.answers(f.boards[1], "here", "1", 1)
+	f.t.Logf("all unplugged to all tasks: %.1f s", time.Since(begun).Seconds())
+}
+
+func accepted(s steer.Said) error {
+	if s.Code != 0 {
+		return errors.New(s.Err)
+	}
+	return nil
+}
+
+// labelled waits until a board knows a label of the service web.
+func (f *fleet) labelled(b *member, label, value string) {
+	f.t.Helper()
+	f.until(b.Name()+" knows what was acknowledged", patient, func() error {
+		s := f.edgectl(b).Try(nil, "service", "inspect", "--format", "{{.Spec.Labels."+label+"}}", "web")
+		if err := accepted(s); err != nil {
+			return err
+		}
+		if got := strings.TrimSpace(s.Out); got != value {
+			return fmt.Errorf("it knows %q", got)
+		}
+		return nil
+	})
+}
+
+// answers visits every running task of a service at its published port, as a
+// laptop on the LAN would.
+func (f *fleet) answers(asked *member, service, version string, n int) []steer.Task {
+	f.t.Helper()
+	tasks := f.runs(asked, service, n)
+	for _, r := range tasks {
+		at := f.at(r)
+		var port uint16
+		if _, err := fmt.Sscanf(r.Ports, "*:%d->8080/tcp", &port); err != nil {
+			f.t.Fatalf("%s is published at %q: %v", r.Name, r.Ports, err)
+		}
+		f.until(r.Name+" answers", patient, func() error {
+			url, err := at.At(port)
+			if err != nil {
+				return err
+			}
+			client := http.Client{Timeout: 20 * time.Second, Transport: &http.Transport{DisableKeepAlives: true}}
+			resp, err := client.Get("http://" + url + "/")
+			if err != nil {
+				return err
+			}
+			defer resp.Body.Close()
+			body, err := io.ReadAll(io.LimitReader(resp.Body, 1000))
+			if err == nil && !strings.HasPrefix(string(body), "version "+version+" ") {
+				err = fmt.Errorf("it says %q", body)
+			}
+			return err
+		})
+	}
+	return tasks
+}
+
+// load puts images into the fleet, each a web server for arm64 and amd64.
+func (f *fleet) load(b *member, names ...string) {
+	f.t.Helper()
+	for _, name := range names {
+		begun := time.Now()
+		s := f.edgectl(b).Try(f.image(name), "image", "load", "--quiet")
+		if s.Code != 0 {
+			f.t.Fatalf("load %s: %s", name, s.Err)
+		}
+		f.t.Logf("%s acknowledged after %.1f s", name, time.Since(begun).Seconds())
+	}
+}
+
+func (f *fleet) image(name string) []byte {
+	f.t.Helper()
+	_, version, _ := strings.Cut(name, ":")
+	var platforms []lab.ImagePlatform
+	for _, arch := range []string{"arm64", "amd64"} {
+		webd, err := os.ReadFile(filepath.Join(bin(), "webd-"+arch))
+		f.do(err)
+		platforms = append(platforms, lab.ImagePlatform{
+			Platform: ocispec.Platform{OS: "linux", Architecture: arch},
+			Files:    map[string][]byte{"/webd": webd, "/version": []byte(version)},
+		})
+	}
+	var archive bytes.Buffer
+	f.do(lab.WriteImage(&archive, lab.Image{Name: name, Platforms: platforms, Config: ocispec.ImageConfig{Entrypoint: []string{"/webd"}, WorkingDir: "/"}}))
+	return archive.Bytes()
+}
+
+// at is the board that a task runs on.
+func (f *fleet) at(r steer.Task) *member {
+	f.t.Helper()
+	for _, b := range f.boards {
+		if b.hostname == r.Node {
+			return b
+		}
+	}
+	f.t.Fatalf("%s runs on %s, which is none of the boards", r.Name, r.Node)
+	return nil
+}
+
+// busybox loads the image busybox:1, which sleeps if it is told nothing else.
+func (f *fleet) busybox(b *member) {
+	f.t.Helper()
+	f.do(accepted(f.edgectl(b).Try(f.busyboxArchive(b), "image", "load", "--quiet")))
+}
+
+// busyboxArchive is an image of a board's own busybox, for its platform.
+func (f *fleet) busyboxArchive(b *member) []byte {
+	f.t.Helper()
+	program := f.bytes(b, "cat $(readlink -f $(command -v busybox))")
+	var archive bytes.Buffer
+	f.do(lab.WriteImage(&archive, lab.Image{
+		Name: "busybox:1",
+		Platforms: []lab.ImagePlatform{{
+			Platform: ocispec.Platform{OS: "linux", Architecture: b.kind.Architecture()}, Files: map[string][]byte{"/bin/busybox": program},
+			Links: map[string]string{"/bin/sleep": "busybox", "/bin/dd": "busybox"},
+		}},
+		Config: ocispec.ImageConfig{Cmd: []string{"sleep", "1000000"}, Env: []string{"PATH=/bin"}, WorkingDir: "/"},
+	}))
+	return archive.Bytes()
+}
