@@ -172,6 +172,7 @@ func (f *fleet) until(what string, limit time.Duration, ok func() error) {
 		if err == nil {
 			return
 		}
+		f.log.Debug("not yet", "what", what, "err", err)
 		if time.Now().After(deadline) {
 			f.t.Fatalf("%s: not within %v: %v", what, limit, err)
 		}
