@@ -19,7 +19,7 @@ GCFLAGS_ := $(SELDOM:%=-gcflags='%=-l') $(OFTEN:%=-gcflags='%=')
 GOBUILD  := CGO_ENABLED=0 go build $(GOFLAGS_) $(GCFLAGS_)
 NODES    ?= 3
 
-.PHONY: build dist size image image-check image-lock deps deps-image deps-qemu lab lab-down demo test test-qemu check fmt bench bench-swarm clean
+.PHONY: build dist size image image-check image-lock deps deps-image deps-qemu lab lab-down demo test test-qemu test-qemu-all check fmt bench bench-swarm clean
 
 build: ## bin/edged, bin/edgectl and the lab's tools, for this machine
 	@mkdir -p bin
@@ -83,6 +83,11 @@ test: deps build ## all tests, with all they need
 
 test-qemu: deps deps-qemu build image ## fleets of emulated boards that boot the image
 	@build/test-qemu.sh
+
+test-qemu-all: deps deps-qemu build image ## all of them: hours
+	@$(MAKE) --no-print-directory image ARCH=amd64
+	@build/dockerd.sh
+	@ALL=1 build/test-qemu.sh
 
 deps-qemu: ## what emulated boards take, from Debian
 	@build/deps.sh qemu

@@ -1,11 +1,11 @@
 #!/bin/sh
 # What `make test-qemu` does: the pure rooms as 32-bit ARM programs, and the
-# core of the tests with emulated boards. What is
-# missing fails; nothing skips.
+# core of the tests with emulated boards. With ALL=1 all of these tests, which
+# takes hours. What is missing fails; nothing skips.
 set -eu
 cd "$(dirname "$0")/.."
 export EDGE_TEST_BIN="$PWD/bin"
-for arch in arm64 amd64; do # what the boards' tasks are
+for arch in arm64 amd64; do
 	CGO_ENABLED=0 GOARCH=$arch go build -trimpath -ldflags "-s -w" -o "bin/webd-$arch" ./internal/lab/webd
 done
 
@@ -14,4 +14,7 @@ CGO_ENABLED=0 GOARCH=arm GOARM=6 go test -tags grpcnotrace -timeout 20m -exec qe
 	./api/... ./identity/... ./store/... ./manager/orchestrator/... ./manager/scheduler/... ./manager/roles/... ./manager/forecast/...
 
 echo "emulated boards:"
+if [ -n "${ALL:-}" ]; then
+	exec go test -v -count 1 -timeout 6h -parallel 2 ./qemu-tests -qemu.all
+fi
 exec go test -v -count 1 -timeout 30m ./qemu-tests -qemu

@@ -14,7 +14,8 @@ import (
 )
 
 var (
-	core = flag.Bool("qemu", false, "boot emulated boards: what `make test-qemu` does")
+	core = flag.Bool("qemu", false, "boot emulated boards; without -run, for the core of the tests")
+	all  = flag.Bool("qemu.all", false, "all of the tests")
 	seed = flag.Uint64("qemu.seed", 1, "decides what is lost by chance")
 	keep = flag.Bool("qemu.keep", false, "keep consoles, captures and cards of tests that pass, too")
 )
@@ -30,9 +31,14 @@ var dist = func() string {
 
 func TestMain(m *testing.M) {
 	flag.Parse()
-	if !*core {
+	if !*core && !*all {
 		fmt.Println("qemu-tests: no boards without -qemu: make test-qemu")
 		os.Exit(0)
+	}
+	if run := flag.Lookup("test.run"); !*all && run.Value.String() == "" {
+		if err := run.Value.Set("^TestFleet$"); err != nil {
+			panic(err)
+		}
 	}
 	if err := complete(); err != nil {
 		fmt.Fprintln(os.Stderr, "qemu-tests:", err)
@@ -44,8 +50,14 @@ func TestMain(m *testing.M) {
 // complete says what is missing for these tests, all at once.
 func complete() error {
 	var errs []error
-	if err := board.Virt.Available(); err != nil {
-		errs = append(errs, err)
+	kinds := []board.Kind{board.Virt}
+	if *all {
+		kinds = append(kinds, board.RaspberryPi3, board.PC)
+	}
+	for _, k := range kinds {
+		if err := k.Available(); err != nil {
+			errs = append(errs, err)
+		}
 	}
 	for _, program := range []string{"edgectl", "webd-arm64", "webd-amd64"} {
 		if _, err := os.Stat(filepath.Join(bin(), program)); err != nil {
