@@ -18,6 +18,11 @@ const (
 	quiet = 1800 * time.Millisecond
 	// alone is how long if it has met nobody: its network may be slow to come.
 	alone = 4 * time.Second
+	// unplugged is how long it waits for an address before either begins: a
+	// board's programs are up before its network is.
+	unplugged = time.Minute
+	// plugged is how soon it notices that it has one.
+	plugged = 250 * time.Millisecond
 	// yielding is how long a board that yielded keeps its word, to found none
 	// and to yield to no other; the one it yielded to decides within consent.
 	yielding = 6 * time.Second
@@ -62,7 +67,9 @@ type founding struct {
 	quiet   time.Duration
 	alone   time.Duration
 
-	began     time.Time
+	awake     time.Time // when it began to seek
+	began     time.Time // and when it could first be met
+	unheard   bool      // it can't yet
 	peers     map[string]*peer
 	committed bool // found was decided
 
@@ -104,11 +111,24 @@ func (f *founding) joinFailed(now time.Time, name string, err error) {
 	f.nextJoin = now.Add(wait)
 }
 
+// reachable takes in whether the board has an address: while it has none it can't meet anybody, so
+// its time of listening begins afterwards. A board that never gets one is a fleet of its own in the end.
+func (f *founding) reachable(now time.Time, is bool) {
+	unheard := !is && now.Sub(f.awake) < unplugged
+	if unheard || f.unheard {
+		f.began = now
+	}
+	f.unheard = unheard
+}
+
 // step answers what to do now, and when to ask again at the latest.
 func (f *founding) step(now time.Time) (do []action, next time.Time) {
 	next = now.Add(10 * time.Second)
 	if f.committed {
 		return nil, next
+	}
+	if f.unheard {
+		next = now.Add(plugged)
 	}
 	f.forget(now)
 	do, next = f.greet(now, next)

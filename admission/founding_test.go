@@ -178,6 +178,35 @@ func TestAloneItWaitsLonger(t *testing.T) {
 	s.expect(alone, "found")
 }
 
+func TestWithoutAnAddressItsTimeHasNotBegun(t *testing.T) {
+	const begun = 20 * time.Second
+	s := newScript(t, 1, false)
+	for d := time.Duration(0); d < begun; d += time.Second {
+		s.f.reachable(epoch.Add(d), false)
+		s.expect(d, "")
+	}
+	s.f.reachable(epoch.Add(begun), true)
+	s.expect(begun, "")
+	s.expect(begun+alone-time.Millisecond, "")
+	s.f.reachable(s.now(), true)
+	s.expect(begun+alone, "found")
+}
+
+func TestABoardThatGetsNoAddressFoundsInTheEnd(t *testing.T) {
+	s := newScript(t, 1, false)
+	for d := time.Duration(0); d < time.Hour; d += time.Second {
+		s.f.reachable(epoch.Add(d), false)
+		if s.at(d) != "found" {
+			continue
+		}
+		if d < unplugged || d > unplugged+2*alone {
+			t.Errorf("it founds after %v", d)
+		}
+		return
+	}
+	t.Error("it never founds")
+}
+
 func TestMembersAndVeteransAreWaitedFor(t *testing.T) {
 	s := newScript(t, 1, false)
 	s.sees(9)

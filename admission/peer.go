@@ -29,7 +29,7 @@ type peer struct {
 func newFounding(self api.NodeID, tag string, veteran bool, home api.FleetID, jitter time.Duration, now time.Time) *founding {
 	return &founding{
 		self: self, tag: tag, veteran: veteran, home: home, quiet: quiet + jitter, alone: alone + jitter,
-		began: now, peers: make(map[string]*peer),
+		awake: now, began: now, peers: make(map[string]*peer),
 	}
 }
 

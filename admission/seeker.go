@@ -20,6 +20,8 @@ type SeekerConfig struct {
 	Finder discovery.Finder
 	// Memory is what the board remembers of earlier memberships.
 	Memory Remembered
+	// Reachable tells whether the board has an address; nil: it has one.
+	Reachable func() bool
 	// Tell is told, in one line, what the board waits for, when that changes;
 	// nil: nobody is.
 	Tell func(string)
@@ -50,6 +52,9 @@ func NewSeeker(c SeekerConfig) *Seeker {
 	if c.Tell == nil {
 		c.Tell = func(string) {}
 	}
+	if c.Reachable == nil {
+		c.Reachable = func() bool { return true }
+	}
 	if c.Log == nil {
 		c.Log = slog.New(slog.DiscardHandler)
 	}
@@ -72,14 +77,16 @@ func (s *Seeker) Run(ctx context.Context) (Outcome, error) {
 	defer wg.Wait()
 	defer cancel()
 	s.mu.Lock()
-	s.court.began = time.Now()
+	s.court.awake = time.Now()
+	s.court.began = s.court.awake
 	s.mu.Unlock()
 	timer := time.NewTimer(0)
 	defer timer.Stop()
 	for {
-		sightings := s.Finder.Sightings()
+		sightings, reachable := s.Finder.Sightings(), s.Reachable()
 		s.mu.Lock()
 		now := time.Now()
+		s.court.reachable(now, reachable)
 		s.court.seen(now, sightings)
 		do, next := s.court.step(now)
 		message, outcome := s.court.message(now), s.outcome

@@ -133,7 +133,8 @@ func (b *Board) seek(ctx context.Context) sought {
 	}
 	seeker := admission.NewSeeker(admission.SeekerConfig{
 		Client: b.client(key, token), Finder: b.parts.Finder, Memory: b.memory.Read(),
-		Tell: func(message string) { b.wait(api.MembershipSeeking, "%s", message) }, Log: b.cfg.Logger.With("room", "admission"),
+		Reachable: func() bool { return len(b.addrs()) > 0 },
+		Tell:      func(message string) { b.wait(api.MembershipSeeking, "%s", message) }, Log: b.cfg.Logger.With("room", "admission"),
 	})
 	b.seeking.Store(seeker)
 	defer b.seeking.Store(nil)
