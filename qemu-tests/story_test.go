@@ -93,11 +93,14 @@ func (f *fleet) updates() {
 	const parallelism, delay = 2, 10 * time.Second
 	asked := f.boards[0]
 	f.must(asked, "service", "update", "--detach", "--image", "web:2", "--parallelism", fmt.Sprint(parallelism), "--delay", delay.String(), "web")
-	// When a new task was surely not running yet, and when it was first seen at
-	// all: what lies between two samples is nobody's fault.
-	type birth struct{ seen, notYetRunning time.Time }
-	births := map[string]*birth{}
-	var order []*birth
+	// Of each slot: when it was first seen to have a new task, and when surely none of its new
+	// tasks had run yet: what lies between two samples is nobody's fault.
+	type slot struct {
+		seen, notYetRan time.Time
+		ran             bool
+	}
+	slots := map[string]*slot{}
+	var order []*slot
 	before := time.Now()
 	f.until("all are updated", rolling, func() error {
 		begun := time.Now()
@@ -108,37 +111,39 @@ func (f *fleet) updates() {
 		seen := time.Now()
 		served, done := map[string]bool{}, 0
 		for _, r := range tasks {
-			running := r.State() == "running"
-			if running {
-				served[r.Name] = true
-			}
+			served[r.Name] = served[r.Name] || r.State() == "running"
 			if !strings.HasPrefix(r.Image, "web:2") {
 				continue
 			}
-			b := births[r.ID]
+			b := slots[r.Name]
 			if b == nil {
-				b = &birth{seen: seen, notYetRunning: before}
-				births[r.ID] = b
+				b = &slot{seen: seen, notYetRan: before}
+				slots[r.Name] = b
 				order = append(order, b)
 			}
-			if running {
-				done++
-			} else {
-				b.notYetRunning = begun
+			if r.State() == "running" {
+				b.ran = true
 			}
 		}
-		if len(served) < 6-parallelism {
-			f.t.Errorf("only %d of 6 slots have a running task:%s", len(served), steer.Table(tasks))
+		for _, b := range order {
+			if b.ran {
+				done++
+			} else {
+				b.notYetRan = begun
+			}
+		}
+		if n := count(served); n < 6-parallelism {
+			f.t.Errorf("only %d of 6 slots have a running task:%s", n, steer.Table(tasks))
 		}
 		before = begun
 		if done != 6 {
-			return fmt.Errorf("%d run the new image:%s", done, steer.Table(tasks))
+			return fmt.Errorf("%d ran the new image:%s", done, steer.Table(tasks))
 		}
 		return nil
 	})
 	for i := parallelism; i < len(order); i += parallelism {
 		for _, earlier := range order[i-parallelism : i] {
-			if gap := order[i].seen.Sub(earlier.notYetRunning); gap < delay {
+			if gap := order[i].seen.Sub(earlier.notYetRan); gap < delay {
 				f.t.Errorf("wave %d began at most %v after the one before ran, want %v", i/parallelism+1, gap, delay)
 			}
 		}
@@ -213,6 +218,15 @@ func (f *fleet) losesAll() {
 	f.answers(f.boards[0], "web", "2", 6)
 	f.answers(f.boards[1], "here", "1", 1)
 	f.t.Logf("all unplugged to all tasks: %.1f s", time.Since(begun).Seconds())
+}
+
+func count(set map[string]bool) (n int) {
+	for _, in := range set {
+		if in {
+			n++
+		}
+	}
+	return n
 }
 
 func accepted(s steer.Said) error {

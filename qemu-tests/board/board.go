@@ -203,15 +203,16 @@ func (b *Board) PowerCut(s disk.Survive) error {
 	return nil
 }
 
-// ShutDown presses the power button, waits until the board has turned itself
-// off, and takes its power away: what it did not flush is lost even now.
+// ShutDown has root turn the board off, waits until it has, and takes its power
+// away: what it did not flush is lost even now. There is no power button: Debian's
+// service for one is not on the card.
 func (b *Board) ShutDown(ctx context.Context) error {
 	on, err := b.powered()
 	if err != nil {
 		return fmt.Errorf("shut down: %w", err)
 	}
-	if err := on.qemu.Do("system_powerdown", nil, nil); err != nil {
-		return fmt.Errorf("shut down %s: %w", b.cfg.Name, err)
+	if said, err := b.Exec(ctx, nil, "systemctl poweroff --no-block"); err != nil || said.Code != 0 {
+		return fmt.Errorf("shut down %s: %w", b.cfg.Name, errors.Join(err, errors.New(said.Err)))
 	}
 	select {
 	case <-on.qemu.Gone():
