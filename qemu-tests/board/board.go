@@ -211,12 +211,17 @@ func (b *Board) ShutDown(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("shut down: %w", err)
 	}
-	if said, err := b.Exec(ctx, nil, "systemctl poweroff --no-block"); err != nil || said.Code != 0 {
-		return fmt.Errorf("shut down %s: %w", b.cfg.Name, errors.Join(err, errors.New(said.Err)))
-	}
+	refused := make(chan error, 1)
+	go func() { // a board that is gone does not say how the command ended
+		if said, err := b.Exec(ctx, nil, "systemctl poweroff --no-block"); err != nil || said.Code != 0 {
+			refused <- errors.Join(err, errors.New(said.Err))
+		}
+	}()
 	select {
 	case <-on.qemu.Gone():
 		return b.PowerCut(disk.Nothing)
+	case err := <-refused:
+		return fmt.Errorf("shut down %s: %w", b.cfg.Name, err)
 	case <-ctx.Done():
 		return fmt.Errorf("shut down %s: it is still on: %w", b.cfg.Name, ctx.Err())
 	}
