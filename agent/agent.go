@@ -79,7 +79,7 @@ type Agent struct {
 	disk    *disk
 	health  *health
 	outbox  *outbox
-	ports   *ports
+	claims  *claims
 	volumes *volumes
 	starts  chan struct{} // bounds how many containers are made or started at once
 	execs   chan struct{} // bounds how many probes run commands at once
@@ -139,7 +139,7 @@ func New(cfg Config) (*Agent, error) {
 	}
 	a := &Agent{
 		cfg: cfg, log: cfg.Logger, disk: d, set: stored, records: records, workers: map[api.TaskID]*worker{},
-		outbox: newOutbox(), ports: newPorts(), starts: make(chan struct{}, startsAtOnce),
+		outbox: newOutbox(), claims: newClaims(), starts: make(chan struct{}, startsAtOnce),
 		execs: make(chan struct{}, execsAtOnce), described: newRing(), assigned: newRing(),
 	}
 	a.standing.Have = stored.id

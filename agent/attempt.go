@@ -43,8 +43,9 @@ func (w *worker) bring(ctx context.Context) error {
 	}
 	// What is in the way of the ports, if something is, goes first; else all
 	// is made beforehand and the start is short.
-	holder, _, _ := w.a.ports.take(w.task)
-	if holder == "" {
+	holder, clash, _ := w.a.claims.take(w.task)
+	before := holder == "" || !clash.port()
+	if before {
 		if err := w.make(ctx, image); err != nil {
 			return rejection{err}
 		}
@@ -58,9 +59,11 @@ func (w *worker) bring(ctx context.Context) error {
 		return err
 	}
 	if holder != "" {
-		if err := w.awaitPorts(ctx); err != nil {
+		if err := w.awaitClaims(ctx); err != nil {
 			return err
 		}
+	}
+	if !before {
 		if err := w.make(ctx, image); err != nil {
 			return rejection{err}
 		}
@@ -152,7 +155,7 @@ func (w *worker) make(ctx context.Context, image api.ImageID) error {
 }
 
 // takeOver waits until the task that this one replaces has stopped, or has taken
-// longer than it may and holds no port that this one needs. One that is still
+// longer than it may and holds nothing that this one needs. One that is still
 // wanted and in nobody's way is left alone: the leader stops it once this one runs.
 func (w *worker) takeOver(ctx context.Context, holder api.TaskID) error {
 	old := w.a.predecessor(w)
@@ -180,13 +183,13 @@ func (w *worker) takeOver(ctx context.Context, holder api.TaskID) error {
 	}
 }
 
-func (w *worker) awaitPorts(ctx context.Context) error {
+func (w *worker) awaitClaims(ctx context.Context) error {
 	for {
-		holder, clash, freed := w.a.ports.take(w.task)
+		holder, clash, freed := w.a.claims.take(w.task)
 		if holder == "" {
 			return nil
 		}
-		w.note(fmt.Sprintf("waits for port %v, which task %s holds", clash, api.ShortID(holder)))
+		w.note(fmt.Sprintf("waits for %v, which task %s holds", clash, api.ShortID(holder)))
 		select {
 		case <-freed:
 		case <-ctx.Done():

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 
 	"github.com/edgeswarm/edgeswarm/api"
 	"github.com/edgeswarm/edgeswarm/runtime"
@@ -27,6 +28,7 @@ func (w *worker) container(spec api.ContainerSpec, image api.ImageID, at Attachm
 		Limits: w.limits(), NetNS: at.NetNS, CgroupParent: w.a.cfg.CgroupParent,
 		Labels: map[string]string{},
 	}
+	c.Spec.Env = slices.Concat(spec.Env, api.GenericEnv(w.task.GenericResources))
 	if c.Hostname == "" {
 		c.Hostname = api.ShortID(w.id)
 	}

@@ -351,16 +351,19 @@ func (b *board) swap(old api.TaskID, next *api.Task, stopFirst bool) {
 }
 
 func TestSwapStopFirst(t *testing.T) {
-	for name, port := range map[string]uint16{"ports move": 80, "no ports": 0} {
+	for name, port := range map[string]uint16{"ports move": 80, "no ports": 0, "a named one moves": 0} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				b := newBoard(t, func(c runtime.Container) sim.Script {
 					return sim.Script{PrepareTime: time.Second, Program: []string{"linger 3s", "wait"}}
 				})
-				b.leader.tasks(published(task("old"), port))
+				old, next := published(task("old"), port), published(task("new"), port)
+				if name == "a named one moves" {
+					old, next = given(old, "gpu", "A"), given(next, "gpu", "B", "A")
+				}
+				b.leader.tasks(old)
 				b.after(2 * time.Second)
 				b.images.fail("sha256:new", api.Errorf(api.Unavailable, "", "no neighbour has it"))
-				next := published(task("new"), port)
 				next.Spec.ContainerSpec.Image = "web:2@sha256:new"
 				b.swap("old", next, true)
 				b.after(time.Hour)
@@ -392,20 +395,21 @@ func TestSwapStopFirst(t *testing.T) {
 }
 
 // TestSwapWithOneThatWillNotStop: it is waited for as long as it may take and a
-// while longer, but for ever only if it holds a port.
+// while longer, but for ever only if it holds a port, or what the other was given.
 func TestSwapWithOneThatWillNotStop(t *testing.T) {
 	for name, c := range map[string]struct {
 		port uint16
+		gpu  string
 		want api.TaskState
-	}{"in nobody's way": {0, api.TaskRunning}, "with the port": {80, api.TaskReady}} {
+	}{"in nobody's way": {0, "B", api.TaskRunning}, "with the port": {80, "B", api.TaskReady}, "with the same GPU": {0, "A", api.TaskReady}} {
 		t.Run(name, func(t *testing.T) {
 			inBubble(t, func(b *board) {
 				b.deaf = "old.1"
-				old := published(task("old"), c.port)
+				old := given(published(task("old"), c.port), "gpu", "A")
 				old.Spec.ContainerSpec.StopGracePeriod = new(3 * time.Second)
 				b.leader.tasks(old)
 				b.after(time.Second)
-				b.swap("old", published(task("new"), c.port), true)
+				b.swap("old", given(published(task("new"), c.port), "gpu", c.gpu), true)
 				b.after(32 * time.Second)
 				b.want("new", api.TaskReady, 1)
 				b.after(2 * time.Second)

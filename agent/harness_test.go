@@ -258,6 +258,14 @@ func published(t *api.Task, number uint16) *api.Task {
 	return t
 }
 
+// given names what a task was given of its board.
+func given(t *api.Task, kind string, names ...string) *api.Task {
+	for _, name := range names {
+		t.GenericResources = append(t.GenericResources, api.GenericResource{NamedResourceSpec: &api.NamedGenericResource{Kind: kind, Value: name}})
+	}
+	return t
+}
+
 // leader is a scripted manager.
 type leader struct {
 	mu       sync.Mutex
@@ -519,9 +527,9 @@ func (n *network) Attach(_ context.Context, t *api.Task) (Attachment, error) {
 		return Attachment{}, n.err
 	}
 	for _, other := range n.attached {
-		for _, p := range portsOf(other) {
-			if other.ID != t.ID && slices.Contains(portsOf(t), p) {
-				n.complain = append(n.complain, fmt.Sprintf("port %v is given to %s while %s has it", p, t.ID, other.ID))
+		for _, p := range claimsOf(other) {
+			if other.ID != t.ID && p.port() && slices.Contains(claimsOf(t), p) {
+				n.complain = append(n.complain, fmt.Sprintf("%v is given to %s while %s has it", p, t.ID, other.ID))
 			}
 		}
 	}

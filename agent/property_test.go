@@ -97,19 +97,19 @@ func (p *play) happen(e event) {
 	case "assign":
 		p.leader.tasks(p.make(e.arg, 0))
 	case "assign with port":
-		if p.assigned(0, func(t *api.Task) bool { return wantedTask(t) && len(portsOf(t)) > 0 }) == nil {
+		if p.assigned(0, func(t *api.Task) bool { return wantedTask(t) && len(claimsOf(t)) > 0 }) == nil {
 			p.leader.tasks(p.make(e.arg, 80)) // a scheduler gives a port once
 		}
 	case "swap":
 		if old := p.assigned(e.arg, wantedTask); old != nil {
 			var port uint16
-			for _, held := range portsOf(old) {
+			for _, held := range claimsOf(old) {
 				port = held.number
 			}
 			p.swap(old.ID, p.make(e.arg, port), true)
 		}
 	case "swap start-first":
-		if old := p.assigned(e.arg, func(t *api.Task) bool { return wantedTask(t) && len(portsOf(t)) == 0 }); old != nil {
+		if old := p.assigned(e.arg, func(t *api.Task) bool { return wantedTask(t) && len(claimsOf(t)) == 0 }); old != nil {
 			p.swap(old.ID, p.make(e.arg, 0), false)
 		}
 	case "shut down":

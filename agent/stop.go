@@ -94,7 +94,7 @@ func (w *worker) stopContainer(ctx context.Context) (exit *runtime.Exit, err err
 }
 
 // vacate gives back all but what was written: the container, the network, the
-// ports. How the task ended is on disk by then, unless that is full: then room
+// claims. How the task ended is on disk by then, unless that is full: then room
 // is made first and the rest remembered later.
 func (w *worker) vacate(ctx context.Context) {
 	w.discard(ctx)
@@ -103,7 +103,7 @@ func (w *worker) vacate(ctx context.Context) {
 	if ctx.Err() != nil {
 		return
 	}
-	w.a.ports.release(w.id)
+	w.a.claims.release(w.id)
 	if !w.forgotten.opened() {
 		w.save(ctx)
 	}

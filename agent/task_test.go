@@ -338,14 +338,19 @@ func TestContainerIsWhatTheTaskSays(t *testing.T) {
 			{Type: api.MountVolume, Target: "/scratch"},
 			{Type: api.MountTmpfs, Target: "/tmp"},
 		}
+		a.Spec.ContainerSpec.Env = []string{"A=1", "DOCKER_RESOURCE_SSD=none"}
+		given(a, "gpu", "U1", "U2").GenericResources = append(a.GenericResources, api.GenericResource{DiscreteResourceSpec: &api.DiscreteGenericResource{Kind: "ssd", Value: 3}})
 		b.leader.tasks(a)
 		b.after(time.Second)
 		c, ok := b.host.Spec("a.1")
 		if !ok {
 			t.Fatal("no container")
 		}
-		if c.Image != testImage || c.Limits != *a.Spec.Resources.Limits || c.NetNS != "/run/netns/a" || c.CgroupParent != "/edgeswarm" || c.Hostname != "a" {
+		if c.Image != testImage || !c.Limits.Equal(*a.Spec.Resources.Limits) || c.NetNS != "/run/netns/a" || c.CgroupParent != "/edgeswarm" || c.Hostname != "a" {
 			t.Errorf("container %+v", c)
+		}
+		if env := strings.Join(c.Spec.Env, " "); env != "A=1 DOCKER_RESOURCE_SSD=none DOCKER_RESOURCE_GPU=U1,U2 DOCKER_RESOURCE_SSD=3" {
+			t.Errorf("environment %q", env)
 		}
 		if c.Labels["team"] != "garden" || c.Labels[LabelTask] != "a" || c.Labels[LabelName] != "web" {
 			t.Errorf("labels %v", c.Labels)

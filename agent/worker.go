@@ -27,7 +27,7 @@ type worker struct {
 	successor *worker
 
 	prepared *gate // ready to start, or never will be
-	stopped  *gate // nothing of it runs, and its ports are free
+	stopped  *gate // nothing of it runs, and what it claimed is free
 	finished *gate
 
 	// The rest belongs to the worker's goroutine.
@@ -62,7 +62,7 @@ func newWorker(a *Agent, task *api.Task, rec record, found []runtime.Status) *wo
 	w.rec.Final = finalOf(task, rec)
 	if w.adopted = a.adoptable(task, rec, found); w.adopted != nil {
 		w.held, w.pid = w.adopted.Attempt, w.adopted.PID
-		a.ports.take(task)
+		a.claims.take(task)
 	}
 	for _, c := range found {
 		w.rec.Attempt = max(w.rec.Attempt, c.Attempt)

@@ -10,7 +10,7 @@ import (
 
 // Equal reports whether two descriptions say the same.
 func (d NodeDescription) Equal(o NodeDescription) bool {
-	return d.Hostname == o.Hostname && d.Platform == o.Platform && d.Resources == o.Resources && d.Engine == o.Engine && d.BootID == o.BootID && d.Trouble == o.Trouble &&
+	return d.Hostname == o.Hostname && d.Platform == o.Platform && d.Resources.Equal(o.Resources) && d.Engine == o.Engine && d.BootID == o.BootID && d.Trouble == o.Trouble &&
 		d.Model == o.Model && d.MemoryTotal == o.MemoryTotal && slices.EqualFunc(d.Devices, o.Devices, BoardDevices.equal) &&
 		slices.Equal(d.Subnets, o.Subnets) && slices.Equal(d.Volumes, o.Volumes)
 }

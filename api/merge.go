@@ -25,6 +25,7 @@ func (s ServiceSpec) Merge(patch ServicePatch) (ServiceSpec, error) {
 	}
 	s.TaskTemplate.ContainerSpec.Healthcheck = health
 	mergeOptions(&s.TaskTemplate, patch.OptionsPatch)
+	mergeGeneric(&s.TaskTemplate, patch)
 	if err := mergePlacement(&s.TaskTemplate, patch); err != nil {
 		return ServiceSpec{}, err
 	}
@@ -110,10 +111,7 @@ func mergeResources(r *Resources, patch *ResourcesPatch) *Resources {
 	set(&r.NanoCPUs, patch.NanoCPUs)
 	set(&r.MemoryBytes, patch.MemoryBytes)
 	set(&r.Pids, patch.Pids)
-	if *r == (Resources{}) {
-		return nil
-	}
-	return r
+	return r.orNil()
 }
 
 func mergePlacement(t *TaskSpec, patch ServicePatch) error {

@@ -106,6 +106,8 @@ type Resources struct {
 	NanoCPUs    int64 `json:",omitempty"` // 1e9 is one core
 	MemoryBytes int64 `json:",omitempty"`
 	Pids        int64 `json:",omitempty"` // most processes and threads; as a limit only
+	// GenericResources are never a limit: only what a node has, or a task reserves.
+	GenericResources []GenericResource `json:",omitempty"`
 }
 
 // EngineDescription says what runs the board's tasks.

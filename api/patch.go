@@ -51,6 +51,10 @@ type ServicePatch struct {
 
 	Limits       *ResourcesPatch `json:",omitempty"`
 	Reservations *ResourcesPatch `json:",omitempty"`
+	// GenericResourceAdd replaces a reservation of the same kind;
+	// GenericResourceRemove has kinds.
+	GenericResourceAdd    []GenericResource `json:",omitempty"`
+	GenericResourceRemove []string          `json:",omitempty"`
 
 	RestartCondition   *RestartCondition `json:",omitempty"`
 	RestartDelay       *time.Duration    `json:",omitempty"`

@@ -93,6 +93,9 @@ type Task struct {
 	Status       TaskStatus
 	// Ports are the published ports with the board's port filled in.
 	Ports []PortConfig `json:",omitempty"`
+	// GenericResources are those of its node that are the task's alone, chosen when
+	// it is placed and its own as long as it lasts.
+	GenericResources []GenericResource `json:",omitempty"`
 	// Addresses of the task, one in each network of its spec and in that order;
 	// given with its node.
 	Addresses []NetworkAddr `json:",omitempty"`

@@ -80,6 +80,7 @@ func (c *check) task(t TaskSpec) {
 	if r := t.Resources; r != nil {
 		c.swap(at+"Resources.", r)
 		c.that(r.Reservations == nil || r.Reservations.Pids == 0, at+"Resources.Reservations.Pids", "processes can be limited, but not reserved")
+		c.that(r.Limits == nil || len(r.Limits.GenericResources) == 0, at+"Resources.Limits.GenericResources", "generic resources can be reserved, but not limited")
 		c.resources(at+"Resources.Limits.", r.Limits)
 		c.resources(at+"Resources.Reservations.", r.Reservations)
 		if l, kept := r.Limits, r.Reservations; l != nil && kept != nil {
@@ -179,6 +180,7 @@ func (c *check) resources(at string, r *Resources) {
 	c.that(r.NanoCPUs >= 0, at+"NanoCPUs", "%d is below 0", r.NanoCPUs)
 	c.that(r.MemoryBytes >= 0, at+"MemoryBytes", "%d is below 0", r.MemoryBytes)
 	c.that(r.Pids >= 0, at+"Pids", "%d is below 0", r.Pids)
+	c.generic(at+"GenericResources", r.GenericResources)
 }
 
 func (c *check) update(field string, u *UpdateConfig) {

@@ -58,6 +58,9 @@ type Config struct {
 
 	// ReserveMemory in bytes is kept from tasks for the system (default 64 MiB).
 	ReserveMemory int64
+	// GenericResources that the board has to give to tasks: see
+	// api.ParseGenericResources.
+	GenericResources []string
 	// BootID tells one boot from another (default: the kernel's).
 	BootID string
 	// BuildTime is the floor of the board's clock.

@@ -166,7 +166,11 @@ func machine(cfg Config, p *Parts) (err error) {
 	if p.Model, err = host.Model(); err != nil {
 		return err
 	}
+	generic, err := api.ParseGenericResources(cfg.GenericResources)
+	if err != nil {
+		return fmt.Errorf("node-generic-resource: %w", err)
+	}
 	p.Platform, p.Devices = host.Platform(), host.Devices
-	p.Resources = api.Resources{NanoCPUs: int64(host.Cores()) * 1e9, MemoryBytes: max(0, p.MemoryTotal-cfg.ReserveMemory)}
+	p.Resources = api.Resources{NanoCPUs: int64(host.Cores()) * 1e9, MemoryBytes: max(0, p.MemoryTotal-cfg.ReserveMemory), GenericResources: generic}
 	return nil
 }

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"slices"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -55,6 +56,31 @@ func (c *cli) completeNodes(cmd *cobra.Command, _ []string, _ string) ([]string,
 		}
 		return names, nil
 	})
+}
+
+// completeGeneric offers the kinds of generic resources that boards have, with
+// what follows each.
+func (c *cli) completeGeneric(after string) cobra.CompletionFunc {
+	return func(cmd *cobra.Command, _ []string, _ string) ([]string, cobra.ShellCompDirective) {
+		kinds, directive := c.complete(cmd, func(ctx context.Context, control *api.ControlClient) ([]string, error) {
+			resp, err := control.ListNodes(ctx, &api.ListNodesRequest{})
+			if err != nil {
+				return nil, err
+			}
+			var kinds []string
+			for _, n := range resp.Nodes {
+				for _, r := range n.Description.Resources.GenericResources {
+					kinds = append(kinds, r.Kind()+after)
+				}
+			}
+			slices.Sort(kinds)
+			return slices.Compact(kinds), nil
+		})
+		if after != "" {
+			directive |= cobra.ShellCompDirectiveNoSpace
+		}
+		return kinds, directive
+	}
 }
 
 // completeTasks offers the running tasks for the first argument.

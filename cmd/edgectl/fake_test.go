@@ -48,6 +48,17 @@ type fleet struct {
 	looks   int
 }
 
+// fakeGeneric is what board1 has to give; the others have nothing.
+func fakeGeneric(name string) []api.GenericResource {
+	if name != "board1" {
+		return nil
+	}
+	return []api.GenericResource{
+		{NamedResourceSpec: &api.NamedGenericResource{Kind: "gpu", Value: "U1"}}, {NamedResourceSpec: &api.NamedGenericResource{Kind: "gpu", Value: "U2"}},
+		{DiscreteResourceSpec: &api.DiscreteGenericResource{Kind: "ssd", Value: 3}},
+	}
+}
+
 // newFleet is three boards, one of them down, and two services.
 func newFleet() *fleet {
 	ago := func(d time.Duration) time.Time { return time.Now().Add(-d) }
@@ -56,7 +67,7 @@ func newFleet() *fleet {
 			ID: api.NodeID(id + strings.Repeat("0", api.IDLength-len(id))), Meta: api.Meta{Version: api.Version{Index: 3}},
 			Spec: api.NodeSpec{Role: api.RoleAuto, Availability: api.AvailabilityActive},
 			Description: api.NodeDescription{
-				Hostname: name, Platform: api.Platform{OS: "linux", Architecture: "arm64"}, Resources: api.Resources{NanoCPUs: 4e9, MemoryBytes: 1 << 30},
+				Hostname: name, Platform: api.Platform{OS: "linux", Architecture: "arm64"}, Resources: api.Resources{NanoCPUs: 4e9, MemoryBytes: 1 << 30, GenericResources: fakeGeneric(name)},
 				Engine: api.EngineDescription{EngineVersion: "v0.1.0", Runtime: "containerd 1.6.20"},
 				Model:  "Raspberry Pi 4 Model B Rev 1.4", MemoryTotal: 1<<30 + 64<<20,
 				Devices: []api.BoardDevices{

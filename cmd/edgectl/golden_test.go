@@ -208,6 +208,7 @@ func TestFormatIsShortWhereItIsInDocker(t *testing.T) {
 func TestCompletionAsksTheFleet(t *testing.T) {
 	for args, want := range map[string]string{
 		"service ps ": "cam\nweb\n", "node inspect ": "board1\nboard2\nboard3\nboard4\n", "task exec ": "web.1\n",
+		"service create --generic-resource ": "gpu=\nssd=\n", "service update --generic-resource-rm ": "gpu\nssd\n",
 		"join-token ":                         "worker\nmanager\n",
 		"service create --restart-condition ": "none\non-failure\nany\n", "service update --update-order ": "stop-first\nstart-first\n",
 		"service update --rollback-failure-action ": "pause\ncontinue\n", "service create --mode ": "replicated\nglobal\nreplicated-job\nglobal-job\n",

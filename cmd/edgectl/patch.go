@@ -19,6 +19,7 @@ type changeFlags struct {
 	secretRemove, configRemove                   []string
 	publishRemove                                *flagvalue.List[api.PortConfig]
 	preferenceRemove                             *flagvalue.List[api.PlacementPreference]
+	genericRemove                                []string
 	force, rollbackNow                           bool
 }
 
@@ -36,6 +37,7 @@ func (f *changeFlags) register(fs *pflag.FlagSet) {
 	fs.StringArrayVar(&f.networkRemove, "network-rm", nil, "detach tasks from a `network`")
 	f.publishRemove = defineList(fs, "publish-rm", flagvalue.TargetPort, "port", "remove a published port, by its port inside the task")
 	f.preferenceRemove = defineList(fs, "placement-pref-rm", api.ParsePreference, "pref", "remove a placement preference")
+	fs.StringArrayVar(&f.genericRemove, "generic-resource-rm", nil, "ask no more for a generic resource, by its `name`")
 	fs.BoolVar(&f.force, "force", false, "replace the tasks even if nothing else changes")
 	fs.BoolVar(&f.rollbackNow, "rollback", false, "return to the previous spec")
 }
@@ -67,6 +69,7 @@ func (f *changeFlags) patch() (api.ServicePatch, error) {
 		ConstraintAdd: f.constraints.Values, ConstraintRemove: f.constraintRemove, PreferenceAdd: f.preferences.Values, PreferenceRemove: f.preferenceRemove.Values,
 		MaxReplicas: f.maxReplicas.Value, NetworkAdd: f.attachments(), NetworkRemove: f.networkRemove, EndpointMode: f.endpointMode.Value,
 		OptionsPatch: f.options.patch(), Limits: f.options.limits(amountsPatch(f.limitCPU, f.limitMemory)), Reservations: amountsPatch(f.reserveCPU, f.reserveMemory),
+		GenericResourceAdd: f.generic.Values, GenericResourceRemove: f.genericRemove,
 		RestartCondition: f.restart.Value, RestartDelay: f.restartDelay.Value, RestartMaxAttempts: f.restartMax.Value, RestartWindow: f.restartWindow.Value,
 		StopSignal: f.stopSignal.Value, StopGracePeriod: f.stopGrace.Value, Replicas: f.replicas.Value, MaxConcurrent: f.maxConcurrent.Value,
 		Health: health,

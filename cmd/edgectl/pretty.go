@@ -67,6 +67,7 @@ func prettyNode(w io.Writer, n *api.Node) {
 	s.line(1, "Runtime", n.Description.Engine.Runtime)
 	s.line(1, "Runtime error", n.Description.Engine.RuntimeError)
 	s.line(1, "Trouble", n.Description.Trouble)
+	s.line(1, "Generic resources", api.GenericText(n.Description.Resources.GenericResources))
 	s.devices(n.Description.Devices)
 	fmt.Fprintln(w)
 }
@@ -182,4 +183,5 @@ func (s sheet) amounts(title string, r *api.Resources) {
 	if r.Pids != 0 {
 		s.line(1, "PIDs", fmt.Sprint(r.Pids))
 	}
+	s.line(1, "Generic resources", api.GenericText(r.GenericResources))
 }

@@ -64,6 +64,7 @@ job, until they have completed. Ctrl-C ends the waiting, not the service.`,
 	f.register(cmd.Flags())
 	w.register(cmd.Flags())
 	registerDryRun(cmd.Flags(), &dryRun)
+	_ = cmd.RegisterFlagCompletionFunc("generic-resource", c.completeGeneric("=")) // it errs for no flag that there is
 	return cmd
 }
 
@@ -142,6 +143,8 @@ or rolls back. Ctrl-C ends the waiting, not the update.`,
 	f.register(cmd.Flags())
 	w.register(cmd.Flags())
 	registerDryRun(cmd.Flags(), &dryRun)
+	_ = cmd.RegisterFlagCompletionFunc("generic-resource-add", c.completeGeneric("=")) // it errs for no flag that there is
+	_ = cmd.RegisterFlagCompletionFunc("generic-resource-rm", c.completeGeneric(""))
 	return cmd
 }
 

@@ -39,6 +39,7 @@ type taskFlags struct {
 	secrets                     *flagvalue.List[api.SecretReference]
 	configs                     *flagvalue.List[api.ConfigReference]
 	preferences                 *flagvalue.List[api.PlacementPreference]
+	generic                     *flagvalue.List[api.GenericResource]
 }
 
 // registerTaskFlags adds the shared flags. A list is the whole list on create,
@@ -98,6 +99,7 @@ func (f *taskFlags) registerLists(fs *pflag.FlagSet, named func(name, short stri
 	f.ports = defineList(fs, named("publish", "p"), flagvalue.Port, "port", verb+" a published port: mode=host,target=80,published=8080[,protocol=udp]")
 	f.constraints = defineList(fs, named("constraint", ""), flagvalue.Constraint, "constraint", verb+" a bound on where tasks run, such as node.labels.zone==attic")
 	f.preferences = defineList(fs, named("placement-pref", ""), api.ParsePreference, "pref", verb+" a preference: spread=node.labels.zone spreads tasks evenly over its values")
+	f.generic = defineList(fs, named("generic-resource", ""), api.ParseGenericRequest, "name=amount", verb+" an amount of a generic resource that boards have, such as gpu=2; each task is given its own")
 	f.networks = defineList(fs, named("network", ""), flagvalue.Network, "network", verb+" a network that tasks are on: NAME, or name=NAME[,alias=…]; host shares the board's own")
 }
 

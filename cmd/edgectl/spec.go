@@ -77,6 +77,12 @@ func (f *createFlags) spec(image string, args []string) (api.ServiceSpec, error)
 
 func (f *taskFlags) resources() *api.ResourceRequirements {
 	r := &api.ResourceRequirements{Limits: amounts(f.limitCPU, f.limitMemory), Reservations: amounts(f.reserveCPU, f.reserveMemory)}
+	if len(f.generic.Values) > 0 {
+		if r.Reservations == nil {
+			r.Reservations = &api.Resources{}
+		}
+		r.Reservations.GenericResources = f.generic.Values
+	}
 	if r.Limits == nil && r.Reservations == nil {
 		return nil
 	}

@@ -66,7 +66,7 @@ func TestEveryCreateFlagReachesTheSpec(t *testing.T) {
 		"--constraint", "node.role==worker", "--constraint", "node.labels.zone != attic", "--placement-pref", "spread=node.labels.zone", "-l", "tier=front", "--label", "x", "--container-label", "c=d",
 		"--hostname", "web.local", "-w", "/srv", "-u", "1000:1000", "--read-only", "--stop-signal", "int", "--stop-grace-period", "30s", "--entrypoint", "sh -c 'a b'",
 		"--update-parallelism", "2", "--update-delay", "10s", "--update-failure-action", "rollback", "--update-monitor", "20s", "--update-max-failure-ratio", "0.2", "--update-order", "start-first",
-		"--rollback-parallelism", "0", "nginx:1.27", "serve", "--port", "80", "-d")
+		"--rollback-parallelism", "0", "--generic-resource", "gpu=2", "--generic-resource", "ssd=1", "nginx:1.27", "serve", "--port", "80", "-d")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -81,7 +81,7 @@ func TestEveryCreateFlagReachesTheSpec(t *testing.T) {
 				Mounts: []api.Mount{{Type: api.MountBind, Source: "/a", Target: "/b", ReadOnly: true}},
 			},
 			Resources: &api.ResourceRequirements{
-				Limits: &api.Resources{NanoCPUs: 5e8, MemoryBytes: 64 << 20}, Reservations: &api.Resources{NanoCPUs: 25e7, MemoryBytes: 32 << 20},
+				Limits: &api.Resources{NanoCPUs: 5e8, MemoryBytes: 64 << 20}, Reservations: &api.Resources{NanoCPUs: 25e7, MemoryBytes: 32 << 20, GenericResources: []api.GenericResource{asked("gpu", 2), asked("ssd", 1)}},
 			},
 			RestartPolicy: &api.RestartPolicy{Condition: api.RestartOnFailure, Delay: ptr(time.Second), MaxAttempts: ptr(uint64(3)), Window: ptr(time.Minute)},
 			Placement:     &api.Placement{Constraints: []string{"node.role==worker", "node.labels.zone!=attic"}, Preferences: []api.PlacementPreference{{Spread: &api.SpreadOver{SpreadDescriptor: "node.labels.zone"}}}, MaxReplicas: 2},
@@ -93,6 +93,10 @@ func TestEveryCreateFlagReachesTheSpec(t *testing.T) {
 		EndpointSpec:   &api.EndpointSpec{Ports: []api.PortConfig{{Protocol: api.TCP, TargetPort: 80, PublishedPort: 8080, PublishMode: api.PublishHost}}},
 	}
 	same(t, "spec", got, want)
+}
+
+func asked(kind string, n int64) api.GenericResource {
+	return api.GenericResource{DiscreteResourceSpec: &api.DiscreteGenericResource{Kind: kind, Value: n}}
 }
 
 func TestOtherSpecs(t *testing.T) {
@@ -150,7 +154,7 @@ func TestEveryUpdateFlagReachesThePatch(t *testing.T) {
 		"--mount-add", "src=data,dst=/data", "--mount-rm", "/old", "--publish-add", "mode=host,target=80", "--publish-rm", "81/udp", "--constraint-add", "node.role==worker",
 		"--constraint-rm", "node.role != worker", "--placement-pref-add", "spread=node.labels.zone", "--placement-pref-rm", "spread=node.hostname", "--limit-cpu", "1", "--reserve-memory", "8m", "--restart-condition", "none", "--restart-delay", "1s", "--restart-max-attempts", "2", "--restart-window", "3s",
 		"--stop-signal", "SIGHUP", "--stop-grace-period", "4s", "-u", "me", "-w", "/x", "--hostname", "h",
-		"--update-order", "start-first", "--update-max-failure-ratio", "0.5", "--update-monitor", "5s", "--update-failure-action", "continue", "--rollback-delay", "6s")
+		"--update-order", "start-first", "--update-max-failure-ratio", "0.5", "--update-monitor", "5s", "--update-failure-action", "continue", "--rollback-delay", "6s", "--generic-resource-add", "gpu=1", "--generic-resource-rm", "ssd")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -165,6 +169,7 @@ func TestEveryUpdateFlagReachesThePatch(t *testing.T) {
 		PreferenceAdd:    []api.PlacementPreference{{Spread: &api.SpreadOver{SpreadDescriptor: "node.labels.zone"}}},
 		PreferenceRemove: []api.PlacementPreference{{Spread: &api.SpreadOver{SpreadDescriptor: "node.hostname"}}}, MaxReplicas: ptr(uint64(1)),
 		Limits: &api.ResourcesPatch{NanoCPUs: ptr(int64(1e9))}, Reservations: &api.ResourcesPatch{MemoryBytes: ptr(int64(8 << 20))},
+		GenericResourceAdd: []api.GenericResource{asked("gpu", 1)}, GenericResourceRemove: []string{"ssd"},
 		RestartCondition: ptr(api.RestartNone), RestartDelay: ptr(time.Second), RestartMaxAttempts: ptr(uint64(2)), RestartWindow: ptr(3 * time.Second),
 		StopSignal: ptr("SIGHUP"), StopGracePeriod: ptr(4 * time.Second), Replicas: ptr(uint64(3)),
 		Update:   &api.UpdateConfigPatch{FailureAction: ptr(api.FailureContinue), Monitor: ptr(5 * time.Second), MaxFailureRatio: ptr(0.5), Order: ptr(api.StartFirst)},

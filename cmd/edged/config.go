@@ -63,7 +63,7 @@ func config(b settings.Board) node.Config {
 		FleetKey: b.FleetKey, JoinToken: b.JoinToken, JoinAddrs: b.JoinAddrs, Labels: b.Labels,
 		Containerd: b.Containerd, Namespace: b.Namespace, CgroupParent: b.CgroupParent, TaskSubnets: b.TaskSubnets,
 		RegistryMirrors: b.RegistryMirrors, Consoles: b.Consoles, Trouble: b.Trouble,
-		ReserveMemory: b.ReserveMemory, BootID: b.BootID,
+		ReserveMemory: b.ReserveMemory, GenericResources: b.GenericResources, BootID: b.BootID,
 		BuildTime: build.Time(), Version: build.Version,
 		Logger: slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: b.LogLevel})),
 	}

@@ -80,6 +80,9 @@ func TestValuesOfAFile(t *testing.T) {
 		"a level by default": {"# nothing", func(c node.Config) bool { return !c.Logger.Enabled(context.Background(), slog.LevelDebug) }},
 		"a list in one line": {"join-addr: a,b:1", func(c node.Config) bool { return slices.Equal(c.JoinAddrs, []string{"a", "b:1"}) }},
 		"a list over lines":  {"join-addr:\n- a\n- '[fe80::1]:2377'\n", func(c node.Config) bool { return slices.Equal(c.JoinAddrs, []string{"a", "[fe80::1]:2377"}) }},
+		"generic resources": {"node-generic-resource: [gpu=U1, gpu=U2, ssd=3]", func(c node.Config) bool {
+			return slices.Equal(c.GenericResources, []string{"gpu=U1", "gpu=U2", "ssd=3"})
+		}},
 		"a mapping": {"label:\n  room: attic\n  floor: 2\n", func(c node.Config) bool {
 			return maps.Equal(c.Labels, map[string]string{"room": "attic", "floor": "2"})
 		}},

@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 )
 
 // cardFile is the board's edge.yaml. It is on the card, so whoever powers the
@@ -29,6 +30,23 @@ func (b Board) writeCard() error {
 		return fmt.Errorf("write card: %w", err)
 	}
 	if err := os.WriteFile(b.argsFile(), args, 0o600); err != nil {
+		return fmt.Errorf("write card: %w", err)
+	}
+	return nil
+}
+
+// Set writes a setting on the board's card, in place of the one of its name; ""
+// takes it off. It counts from the next start of the board's edged on.
+func (b Board) Set(name, value string) error {
+	raw, err := os.ReadFile(b.cardFile())
+	if err != nil {
+		return fmt.Errorf("write card: %w", err)
+	}
+	lines := slices.DeleteFunc(strings.SplitAfter(string(raw), "\n"), func(line string) bool { return strings.HasPrefix(line, name+":") })
+	if value != "" {
+		lines = append(lines, name+": "+value+"\n")
+	}
+	if err := os.WriteFile(b.cardFile(), []byte(strings.Join(lines, "")), 0o600); err != nil {
 		return fmt.Errorf("write card: %w", err)
 	}
 	return nil

@@ -29,6 +29,7 @@ type Board struct {
 	CgroupParent        string
 	TaskSubnets         string
 	ReserveMemory       int64
+	GenericResources    []string
 	RegistryMirrors     map[string]string
 	Consoles            []string
 	Trouble             string
@@ -54,6 +55,7 @@ func (b *Board) Flags() *pflag.FlagSet {
 	f.StringVar(&b.CgroupParent, "cgroup-parent", "/edgeswarm", "`path` where tasks' cgroups are made")
 	f.StringVar(&b.TaskSubnets, "task-subnets", "10.210.0.0/16", "`prefix` to take the board's own task subnet from")
 	f.Int64Var(&b.ReserveMemory, "reserve-memory", 64<<20, "`bytes` kept from tasks for the system")
+	f.StringSliceVar(&b.GenericResources, "node-generic-resource", nil, "what the board has to give to tasks, as `name=value`: gpu=UUID1 and gpu=UUID2 by name, or ssd=3 by amount; several with commas, or a list in the file")
 	f.StringToStringVar(&b.RegistryMirrors, "registry-mirror", nil, "where a registry's images are asked for first, as `registry=url`; several with commas, or a mapping in the file")
 	f.StringSliceVar(&b.Consoles, "console", nil, "`terminals` such as /dev/tty1 to show the board's name, address, fleet and state on")
 	f.StringVar(&b.Trouble, "trouble", "", "what is wrong with the board, for others to see")

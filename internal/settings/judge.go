@@ -19,22 +19,23 @@ import (
 // judges tell what is wrong with a value, by the setting's name. A list or a
 // mapping is judged as the one line that it is set by.
 var judges = map[string]func(string) error{
-	"name":            judgeName,
-	"fleet-key":       func(v string) error { _, err := identity.ParseFleetKey(v); return err },
-	"join-token":      func(v string) error { _, err := identity.ParseToken(v); return err },
-	"listen":          judgeListen,
-	"task-subnets":    judgeSubnets,
-	"registry-mirror": judgeMirrors,
-	"address":         judgeAddress,
-	"gateway":         judgeIP,
-	"dns":             judgeIPs,
-	"interface":       judgeInterface,
-	"wifi":            judgeWiFi,
-	"wifi-password":   judgePassword,
-	"wifi-country":    judgeCountry,
-	"time-server":     judgeHosts,
-	"ssh-key":         judgeSSHKey,
-	"on-damage":       judgeDamage,
+	"name":                  judgeName,
+	"fleet-key":             func(v string) error { _, err := identity.ParseFleetKey(v); return err },
+	"join-token":            func(v string) error { _, err := identity.ParseToken(v); return err },
+	"listen":                judgeListen,
+	"node-generic-resource": judgeGeneric,
+	"task-subnets":          judgeSubnets,
+	"registry-mirror":       judgeMirrors,
+	"address":               judgeAddress,
+	"gateway":               judgeIP,
+	"dns":                   judgeIPs,
+	"interface":             judgeInterface,
+	"wifi":                  judgeWiFi,
+	"wifi-password":         judgePassword,
+	"wifi-country":          judgeCountry,
+	"time-server":           judgeHosts,
+	"ssh-key":               judgeSSHKey,
+	"on-damage":             judgeDamage,
 }
 
 // Judge tells the first wrong value among those that were given by flag.
@@ -47,6 +48,9 @@ func Judge(flags *pflag.FlagSet) error {
 		values := []string{f.Value.String()}
 		if list, ok := f.Value.(pflag.SliceValue); ok {
 			values = list.GetSlice()
+			if line, err := record(values); err == nil && f.Value.Type() == listFlag {
+				values = []string{line}
+			}
 		} else if f.Value.Type() == mapFlag {
 			values = []string{strings.Trim(values[0], "[]")}
 		}
@@ -93,6 +97,11 @@ func judgeMirrors(v string) error {
 		}
 	}
 	return nil
+}
+
+func judgeGeneric(v string) error {
+	_, err := api.ParseGenericResources(strings.Split(v, ","))
+	return err
 }
 
 func judgeAddress(v string) error {

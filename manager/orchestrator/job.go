@@ -48,8 +48,10 @@ func (p *pass) coverJob() {
 			for _, t := range slices.Clone(s.tasks) {
 				p.retire(s, t)
 			}
-		case s.current() == nil && takesNew(node):
+		case s.current() == nil && p.covers(node.ID):
 			p.create(s, nil)
+		case s.current() != nil && p.deprived(node, s.current()):
+			p.retire(s, s.current())
 		}
 	}
 }

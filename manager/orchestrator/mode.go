@@ -5,6 +5,7 @@ import (
 	"slices"
 
 	"github.com/edgeswarm/edgeswarm/api"
+	"github.com/edgeswarm/edgeswarm/manager/scheduler"
 )
 
 // scale gives a replicated service as many slots as its spec wants.
@@ -93,7 +94,7 @@ func (p *pass) cover() {
 			}
 		case s.current() == nil && p.covers(node.ID):
 			p.create(s, nil)
-		case s.current() != nil && !equipped(node, s.current().Spec):
+		case s.current() != nil && p.deprived(node, s.current()):
 			p.retire(s, s.current())
 		}
 	}
@@ -104,12 +105,20 @@ func (p *pass) fits(node *api.Node) bool {
 	return node.Spec.Availability != api.AvailabilityDrain && p.constraints.Match(node)
 }
 
-// equipped reports whether a node has the devices that a task of the spec asks
-// for. A task is judged by its own spec, not by one that an update has yet to
-// bring to it.
+// equipped reports whether a node has the devices and generic resources that a
+// task of the spec asks for, whoever holds them now.
 func equipped(node *api.Node, spec api.TaskSpec) bool {
-	_, lacks := node.Description.Lacks(spec.ContainerSpec.Devices)
-	return !lacks
+	if _, lacks := node.Description.Lacks(spec.ContainerSpec.Devices); lacks {
+		return false
+	}
+	return node.Description.HasGeneric(spec)
+}
+
+// deprived reports whether a task's node has lost what the task needs of it, or
+// was given. A task is judged by its own spec, not by one that an update has yet
+// to bring to it.
+func (p *pass) deprived(node *api.Node, t *api.Task) bool {
+	return !equipped(node, t.Spec) || assigned(t) && scheduler.Dispossessed(p.v, t)
 }
 
 // takesNew reports whether a node that fits takes new tasks now.

@@ -144,6 +144,11 @@ func node(t *testing.T, v *store.View, id string, words []string) *api.Node {
 			n.Description.Devices = []api.BoardDevices{{Paths: []string{value}}}
 		case "unplug":
 			n.Description.Devices = nil
+		case "generic": // generic=gpu:A,gpu:B,ssd:3
+			n.Description.Resources.GenericResources = nil
+			if value != "" {
+				n.Description.Resources.GenericResources = generic(t, strings.Split(strings.ReplaceAll(value, ":", "="), ",")...)
+			}
 		case "mem":
 			n.Description.Resources.MemoryBytes = int64(integer(t, value)) << 20
 		case "arch":
@@ -221,6 +226,12 @@ func spec(t *testing.T, s api.ServiceSpec, words []string) api.ServiceSpec {
 			template.RestartPolicy.MaxAttempts = new(integer(t, value))
 		case "mem":
 			template.Resources = &api.ResourceRequirements{Reservations: &api.Resources{MemoryBytes: int64(integer(t, value)) << 20}}
+		case "generic": // generic=gpu:2
+			ask, err := api.ParseGenericRequest(strings.ReplaceAll(value, ":", "="))
+			if err != nil {
+				t.Fatal(err)
+			}
+			template.Resources = &api.ResourceRequirements{Reservations: &api.Resources{GenericResources: []api.GenericResource{ask}}}
 		case "max":
 			template.Placement.MaxReplicas = integer(t, value)
 		case "where":

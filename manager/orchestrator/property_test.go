@@ -25,6 +25,7 @@ func watched(t *rapid.T) *world {
 		if again := orchestrator.Plan(before, w.input()); !reflect.DeepEqual(r, again) {
 			t.Fatalf("equal input, but another plan\n%s", w.log.String())
 		}
+		possessions(t, w, before, after)
 		for s := range after.Services.All() {
 			withinParallelism(t, w, before.Service(s.ID), s, after)
 			fetchedFirst(t, w, s, before, after)
@@ -146,7 +147,9 @@ func drawTemplate(t *rapid.T, s *api.ServiceSpec) {
 		MaxFailureRatio: rapid.SampledFrom([]float64{0, 0.3, 1}).Draw(t, "ratio"),
 		Order:           rapid.SampledFrom([]api.UpdateOrder{api.StopFirst, api.StartFirst}).Draw(t, "order"),
 	}
-	s.TaskTemplate.Resources = &api.ResourceRequirements{Reservations: &api.Resources{MemoryBytes: rapid.Int64Range(0, 400).Draw(t, "mem") << 20}}
+	s.TaskTemplate.Resources = &api.ResourceRequirements{Reservations: &api.Resources{
+		MemoryBytes: rapid.Int64Range(0, 400).Draw(t, "mem") << 20, GenericResources: drawAsked(t),
+	}}
 	s.TaskTemplate.Placement = &api.Placement{MaxReplicas: rapid.Uint64Range(0, 3).Draw(t, "max")}
 	if rapid.IntRange(0, 3).Draw(t, "constrained") == 0 {
 		s.TaskTemplate.Placement.Constraints = []string{"node.labels.zone==attic"}
@@ -167,7 +170,11 @@ func drawTemplate(t *rapid.T, s *api.ServiceSpec) {
 func disturb(t *rapid.T, w *world, nodes []api.NodeID, services []api.ServiceID) {
 	id := rapid.SampledFrom(nodes).Draw(t, "node")
 	n, s := w.v.Node(id), w.v.Service(rapid.SampledFrom(services).Draw(t, "service"))
-	switch event := rapid.IntRange(0, 11).Draw(t, "event"); {
+	switch event := rapid.IntRange(0, 12).Draw(t, "event"); {
+	case event == 12 && n != nil:
+		next := api.Clone(*n)
+		next.Description.Resources.GenericResources = drawGeneric(t)
+		w.commit([]api.Object{&next}, nil)
 	case event == 0 && n != nil:
 		w.power(id, false)
 	case event == 1 && n != nil:
@@ -211,6 +218,7 @@ func disturb(t *rapid.T, w *world, nodes []api.NodeID, services []api.ServiceID)
 	w.plan()
 	for range rapid.IntRange(0, 8).Draw(t, "seconds") {
 		w.step()
+		noneShared(t, w)
 		if rapid.IntRange(0, 9).Draw(t, "leader dies") == 0 {
 			w.newLeader()
 		}
@@ -228,7 +236,7 @@ func TestConverges(t *testing.T) {
 			w.commit([]api.Object{&api.Node{
 				ID: nodes[i], Status: api.NodeStatus{State: api.NodeReady},
 				Spec:        api.NodeSpec{Annotations: api.Annotations{Labels: map[string]string{"zone": "attic"}}},
-				Description: api.NodeDescription{Hostname: string(nodes[i]), Resources: api.Resources{MemoryBytes: 1 << 30}},
+				Description: api.NodeDescription{Hostname: string(nodes[i]), Resources: api.Resources{MemoryBytes: 1 << 30, GenericResources: drawGeneric(t)}},
 			}}, nil)
 		}
 		services := []api.ServiceID{"web", "db"}
@@ -250,6 +258,7 @@ func TestConverges(t *testing.T) {
 		if w.commits > 0 && allHealthy(w.v) {
 			t.Fatalf("%d commits long after the last event\n%s", w.commits, w.log.String())
 		}
+		allHave(t, w)
 		for s := range w.v.Services.All() {
 			settled(t, w, s)
 		}

@@ -21,11 +21,13 @@ func (p *pass) upkeep(s *slot) {
 	if t == nil {
 		return
 	}
+	if !assigned(t) && p.refresh(s, t) {
+		return // it may be placed now, and need nothing that the one before it has
+	}
 	p.handOver(s, t)
 	t = s.current()
 	switch {
 	case !assigned(t):
-		p.refresh(s, t)
 	case t.Over():
 		p.restart(s, t)
 	case p.misplaced(t):
@@ -84,17 +86,19 @@ func (p *pass) overdue(s *slot, t *api.Task) bool {
 
 // refresh lets a task that no node has been told of follow the spec: nothing
 // is lost by it, so it waits for no wave. While a rollout stands still, so does it.
-func (p *pass) refresh(s *slot, t *api.Task) {
+// It reports whether the task has changed.
+func (p *pass) refresh(s *slot, t *api.Task) bool {
 	if t.SpecVersion == p.s.SpecVersion {
-		return
+		return false
 	}
 	if p.outdated(t) && (t.Status.State != api.TaskPending || p.paused()) {
-		return // just moved: its turn comes with the others
+		return false // just moved: its turn comes with the others
 	}
 	p.change(s, t, func(t *api.Task) {
 		t.Spec, t.SpecVersion, t.Ports = p.s.Spec.TaskTemplate, p.s.SpecVersion, specPorts(p.s.Spec.EndpointSpec)
 		t.Monitor, t.Failures, t.ServiceLabels = p.config().Monitor, 0, p.s.Spec.TemplateLabels()
 	})
+	return true
 }
 
 // misplaced reports whether a task must leave its node. A global one may stay
@@ -104,7 +108,7 @@ func (p *pass) misplaced(t *api.Task) bool {
 	if t.Slot == 0 {
 		return false // see cover
 	}
-	return p.lost(t.NodeID) || !p.fits(node) || !equipped(node, t.Spec)
+	return p.lost(t.NodeID) || !p.fits(node) || p.deprived(node, t)
 }
 
 // relocate gives a slot a task elsewhere. Its old one is told to stop; on a

@@ -218,8 +218,8 @@ func (w *world) agent(t *api.Task) {
 		to(api.TaskReady)
 	case l.status.State == api.TaskReady:
 		// One that will not end is waited for as long as it may take, and if it
-		// holds a port, until it does.
-		late := w.seconds-l.since >= int(t.StopBound()/time.Second) && len(t.Ports) == 0
+		// holds a port or something by name, until it does.
+		late := w.seconds-l.since >= int(t.StopBound()/time.Second) && len(t.Ports) == 0 && len(t.GenericResources) == 0
 		if old := w.local[t.Replaces]; t.DesiredState == api.TaskRunning && (late || old == nil || old.node != t.NodeID || old.status.State.Ended() || w.wants(t.Replaces)) {
 			l.status.Attempt = max(1, l.status.Attempt)
 			to(api.TaskRunning)
@@ -390,6 +390,9 @@ func taskChange(old, t *api.Task) string {
 	}
 	if old.NodeID != t.NodeID {
 		add("on %s", t.NodeID)
+		if len(t.GenericResources) > 0 {
+			add("with %s", api.GenericText(t.GenericResources))
+		}
 	}
 	if old.DesiredState != t.DesiredState {
 		add("shall be %s", t.DesiredState)

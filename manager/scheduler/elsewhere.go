@@ -16,7 +16,7 @@ func Elsewhere(v *store.View, t *api.Task) (api.NodeID, bool) {
 	g := p.newGroup(&next)
 	g.prefer(&next)
 	for n := g.best(); n != nil; n = g.best() {
-		if n == own || !g.rules.room(n, g.counts[n.index], nil).ok() {
+		if n == own || !g.rules.room(g.placer.v, n, g.counts[n.index], nil).ok() {
 			g.exclude()
 			continue
 		}

@@ -1,8 +1,6 @@
 package scheduler
 
 import (
-	"maps"
-
 	"github.com/edgeswarm/edgeswarm/api"
 	"github.com/edgeswarm/edgeswarm/store"
 )
@@ -24,7 +22,8 @@ type node struct {
 	total int          // tasks that hold something here
 	// waiting are tasks that have the node from birth and are yet to be placed.
 	waiting []*api.Task
-	shared  bool // ports are another's, too: see hold
+	generic holdings
+	shared  bool // ports and generic are another's, too: see own
 }
 
 // port is a port of a board.
@@ -59,6 +58,7 @@ func (n *node) take(t, swapped *api.Task) {
 	}
 	n.used.NanoCPUs += need.NanoCPUs
 	n.used.MemoryBytes += need.MemoryBytes
+	n.holdGeneric(t, swapped, 1)
 	for _, p := range t.Ports {
 		if p.PublishedPort == 0 {
 			continue
@@ -69,13 +69,10 @@ func (n *node) take(t, swapped *api.Task) {
 
 // hold counts holders of a port.
 func (n *node) hold(p port, more int) {
-	switch {
-	case n.ports == nil:
+	n.own()
+	if n.ports == nil {
 		n.ports = map[port]int{}
-	case n.shared:
-		n.ports = maps.Clone(n.ports)
 	}
-	n.shared = false
 	n.ports[p] += more
 }
 
@@ -85,6 +82,7 @@ func (n *node) give(t *api.Task) {
 	n.total--
 	n.used.NanoCPUs -= need.NanoCPUs
 	n.used.MemoryBytes -= need.MemoryBytes
+	n.holdGeneric(t, nil, -1)
 	for _, p := range t.Ports {
 		if p.PublishedPort != 0 {
 			n.hold(port{p.Protocol, p.PublishedPort}, -1)

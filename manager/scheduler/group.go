@@ -42,7 +42,7 @@ func (r *rules) of(t *api.Task) bool {
 	if t.Spec.Placement != nil {
 		placement = *t.Spec.Placement
 	}
-	return r.maxReplicas == placement.MaxReplicas && r.need == reserved(t) && slices.Equal(r.ports, t.Ports) &&
+	return r.maxReplicas == placement.MaxReplicas && r.need.Equal(reserved(t)) && slices.Equal(r.ports, t.Ports) &&
 		slices.Equal(r.platforms, placement.Platforms) && slices.Equal(r.devices, t.Spec.ContainerSpec.Devices) &&
 		slices.Equal(r.texts, placement.Constraints) && slices.Equal(r.spread, spreads(placement.Preferences))
 }

@@ -117,7 +117,7 @@ func (p *placer) fits(n *node, t, swapped *api.Task) reason {
 			count--
 		}
 	}
-	return r.room(n, count, swapped)
+	return r.room(p.v, n, count, swapped)
 }
 
 // place puts a task on the node of its group that has the least.
@@ -129,7 +129,7 @@ func (p *placer) place(g *group, t *api.Task) {
 			p.unplaced = append(p.unplaced, t)
 			return
 		}
-		if !g.rules.room(n, g.counts[n.index], nil).ok() {
+		if !g.rules.room(p.v, n, g.counts[n.index], nil).ok() {
 			g.exclude() // for all of the group: they ask for the same
 			continue
 		}
@@ -168,6 +168,7 @@ func (p *placer) assign(n *node, t, swapped *api.Task) {
 		next.DesiredState = api.TaskRunning
 	}
 	next.Ports = n.choosePorts(t.Ports, swapped)
+	next.GenericResources = n.chooseGeneric(reserved(t).GenericResources, swapped)
 	n.take(&next, swapped)
 	if !gives {
 		p.fleet.countOf(t.ServiceID)[n.index]++

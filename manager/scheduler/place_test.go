@@ -55,13 +55,13 @@ func randomFleet(t *rapid.T) *store.View {
 			Status: api.NodeStatus{State: rapid.SampledFrom([]api.NodeState{api.NodeReady, api.NodeReady, api.NodeReady, api.NodeDown}).Draw(t, "state")},
 			Description: api.NodeDescription{
 				Platform:  api.Platform{OS: "linux", Architecture: rapid.SampledFrom([]string{"arm64", "amd64"}).Draw(t, "arch")},
-				Resources: api.Resources{MemoryBytes: rapid.Int64Range(0, 8).Draw(t, "mem"), NanoCPUs: 4},
+				Resources: api.Resources{MemoryBytes: rapid.Int64Range(0, 8).Draw(t, "mem"), NanoCPUs: 4, GenericResources: drawGeneric(t)},
 			},
 		})
 	}
 	for s := range rapid.IntRange(1, 4).Draw(t, "services") {
 		spec := api.TaskSpec{
-			Resources: &api.ResourceRequirements{Reservations: &api.Resources{MemoryBytes: rapid.Int64Range(0, 3).Draw(t, "need"), NanoCPUs: rapid.Int64Range(0, 2).Draw(t, "cpus")}},
+			Resources: &api.ResourceRequirements{Reservations: &api.Resources{MemoryBytes: rapid.Int64Range(0, 3).Draw(t, "need"), NanoCPUs: rapid.Int64Range(0, 2).Draw(t, "cpus"), GenericResources: drawAsked(t)}},
 			Placement: &api.Placement{MaxReplicas: rapid.Uint64Range(0, 2).Draw(t, "max")},
 		}
 		if rapid.Bool().Draw(t, "constrained") {
@@ -85,6 +85,9 @@ func randomFleet(t *rapid.T) *store.View {
 				old.ID, old.NodeID = task.ID+"-old", api.NodeID(fmt.Sprint("n", rapid.IntRange(0, nodes-1).Draw(t, "on")))
 				old.Status.State, old.DesiredState = api.TaskRunning, api.TaskShutdown
 				old.Ports = nil
+				if held := drawGeneric(t); rapid.Bool().Draw(t, "holds") && distinct(held, objects, old.NodeID) {
+					old.GenericResources = held
+				}
 				task.Replaces = old.ID
 				objects = append(objects, &old)
 			}
@@ -119,6 +122,7 @@ func mayRun(t *rapid.T, v *store.View, task *api.Task) {
 // before either. A task and the one it swaps with never run at once.
 func holds(t *rapid.T, before, after *store.View, n *api.Node) {
 	var had, has api.Resources
+	generic(t, before, after, n)
 	ports := map[uint16]api.TaskID{}
 	for task := range before.TasksOn(n.ID) {
 		had.MemoryBytes += reserved(task).MemoryBytes

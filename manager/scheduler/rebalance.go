@@ -234,7 +234,7 @@ func (b *balancer) taker(from, to *node) *api.Task {
 	}
 	able, known := b.able[to.index]
 	if !known {
-		able = b.rules.static(to).ok() && b.rules.room(to, b.counts[to.index], nil).ok()
+		able = b.rules.static(to).ok() && b.rules.room(b.v, to, b.counts[to.index], nil).ok()
 		b.able[to.index] = able
 	}
 	if !able {
@@ -264,6 +264,7 @@ func (b *balancer) make(s step) Move {
 	s.from.give(s.task)
 	next := *s.task
 	next.Ports = s.to.choosePorts(b.ports, nil)
+	next.GenericResources = s.to.chooseGeneric(b.rules.need.GenericResources, nil)
 	s.to.take(&next, nil)
 	b.counts[s.from.index]--
 	b.counts[s.to.index]++

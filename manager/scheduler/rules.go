@@ -4,6 +4,7 @@ import (
 	"fmt"
 
 	"github.com/edgeswarm/edgeswarm/api"
+	"github.com/edgeswarm/edgeswarm/store"
 )
 
 // rules are what a task asks of a node, read once for all that ask the same.
@@ -89,7 +90,7 @@ func (r *rules) static(n *node) reason {
 	if missing, ok := n.Description.Lacks(r.devices); ok {
 		return reason{one: "has no " + deviceName(missing), many: "have no " + deviceName(missing)}
 	}
-	return reason{}
+	return r.genericNone(n)
 }
 
 // deviceName is how people speak of a device: "/dev/i2c-1", "camera".
@@ -111,7 +112,7 @@ func runs(board api.Platform, platforms []api.Platform) bool {
 
 // room tells what a node lacks now, once swapped has ended there. Count is the
 // number of the service's tasks on the node.
-func (r *rules) room(n *node, count int, swapped *api.Task) reason {
+func (r *rules) room(v *store.View, n *node, count int, swapped *api.Task) reason {
 	if r.maxReplicas > 0 && uint64(count) >= r.maxReplicas {
 		return reason{one: "has its most replicas", many: "have their most replicas"}
 	}
@@ -128,6 +129,9 @@ func (r *rules) room(n *node, count int, swapped *api.Task) reason {
 	if r.need.NanoCPUs > 0 && used.NanoCPUs+r.need.NanoCPUs > n.Description.Resources.NanoCPUs {
 		what := fmt.Sprintf("%s CPU free", cpus(r.need.NanoCPUs))
 		return reason{one: "lacks " + what, many: "lack " + what}
+	}
+	if why := r.genericFree(v, n, swapped); !why.ok() {
+		return why
 	}
 	return r.portsFree(n, swapped)
 }

@@ -55,6 +55,9 @@ func describe(r Result) string {
 		for _, p := range task.Ports {
 			fmt.Fprintf(&out, " %d:%d/%s", p.PublishedPort, p.TargetPort, p.Protocol)
 		}
+		if len(task.GenericResources) > 0 {
+			fmt.Fprintf(&out, " with %s", api.GenericText(task.GenericResources))
+		}
 		if task.DesiredState != api.TaskRunning {
 			fmt.Fprintf(&out, " (%s)", task.DesiredState)
 		}
@@ -95,6 +98,8 @@ func parseNode(t *testing.T, v *store.View, id string, words []string) *api.Node
 			n.Description.Engine.RuntimeError = "containerd does not answer"
 		case "mem":
 			n.Description.Resources.MemoryBytes = number(t, value) << 20
+		case "generic": // generic=gpu:A,gpu:B,ssd:3; generic= for none
+			n.Description.Resources.GenericResources = parseGeneric(t, value)
 		case "cpu":
 			n.Description.Resources.NanoCPUs = number(t, value) * 1e9
 		case "platform":
@@ -118,6 +123,18 @@ func parseNode(t *testing.T, v *store.View, id string, words []string) *api.Node
 		}
 	}
 	return n
+}
+
+func parseGeneric(t *testing.T, text string) []api.GenericResource {
+	t.Helper()
+	if text == "" {
+		return nil
+	}
+	list, err := api.ParseGenericResources(strings.Split(strings.ReplaceAll(text, ":", "="), ","))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return list
 }
 
 func parsePlatform(text string) api.Platform {
@@ -147,6 +164,10 @@ func parseTask(t *testing.T, v *store.View, id string, words []string) *api.Task
 			task.Spec.Resources.Reservations.MemoryBytes = number(t, value) << 20
 		case "cpu":
 			task.Spec.Resources.Reservations.NanoCPUs = number(t, value) * 1e6
+		case "ask": // ask=gpu:2,ssd:1
+			task.Spec.Resources.Reservations.GenericResources = parseGeneric(t, value)
+		case "has": // what it was given
+			task.GenericResources = parseGeneric(t, value)
 		case "max":
 			task.Spec.Placement.MaxReplicas = uint64(number(t, value))
 		case "where":
