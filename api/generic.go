@@ -32,7 +32,7 @@ type DiscreteGenericResource struct {
 // there may be of a kind, and the size of all that a board has, in bytes.
 const (
 	maxGenericWord   = 128
-	maxGenericAmount = 1 << 31
+	maxGenericAmount = 1 << 30
 	maxGenericSize   = 8 << 10
 )
 
