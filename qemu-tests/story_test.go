@@ -293,7 +293,10 @@ func (f *fleet) at(r steer.Task) *member {
 // busybox loads the image busybox:1, which sleeps if it is told nothing else.
 func (f *fleet) busybox(b *member) {
 	f.t.Helper()
-	f.do(accepted(f.edgectl(b).Try(f.busyboxArchive(b), "image", "load", "--quiet")))
+	archive := f.busyboxArchive(b)
+	f.until("an image is taken", patient, func() error { // a board is ready before its containerd is
+		return accepted(f.edgectl(b).Try(archive, "image", "load", "--quiet"))
+	})
 }
 
 // busyboxArchive is an image of a board's own busybox, for its platform.
