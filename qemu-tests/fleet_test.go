@@ -116,7 +116,7 @@ func (f *fleet) preserve() {
 	for _, b := range f.boards {
 		ctx, cancel := context.WithTimeout(context.Background(), soon)
 		if b.Powered() {
-			said, err := b.Exec(ctx, nil, "journalctl -b --no-pager; ip addr; ps; df; free; cat /run/log/*.log")
+			said, err := b.Exec(ctx, nil, "journalctl -b --no-pager; edgectl status; edgectl task ls; edgectl task stats --no-stream; ip addr; ps; df; free; cat /run/log/*.log; find /sys/fs/cgroup/edgeswarm -name '*.current' | xargs head")
 			if err != nil {
 				said.Err += err.Error()
 			}
