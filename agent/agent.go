@@ -277,6 +277,9 @@ func (a *Agent) noteDisk(err error) {
 	a.described.ring()
 }
 
+// AwaitRuntime waits until the container runtime answers, or ctx ends.
+func (a *Agent) AwaitRuntime(ctx context.Context) error { return a.health.ready(ctx) }
+
 // description is the board's account of itself, and of what keeps it from running tasks.
 func (a *Agent) description() api.NodeDescription {
 	d := a.cfg.Describe()

@@ -271,6 +271,22 @@ func TestOutageOfTheRuntimeIsNotTheTasks(t *testing.T) {
 	})
 }
 
+func TestTheRuntimeIsAwaited(t *testing.T) {
+	inBubble(t, func(b *board) {
+		b.host.SetDown(true)
+		b.after(time.Minute)
+		limit, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+		defer cancel()
+		if err := b.agent.AwaitRuntime(limit); !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("a runtime that is away: %v", err)
+		}
+		b.host.SetDown(false)
+		if err := b.agent.AwaitRuntime(context.Background()); err != nil {
+			t.Errorf("a runtime that is back: %v", err)
+		}
+	})
+}
+
 func TestHealthWritesLittle(t *testing.T) {
 	inBubble(t, func(b *board) {
 		b.leader.tasks(checked("a", "write /ok yes", "wait"))

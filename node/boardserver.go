@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"time"
 
 	"google.golang.org/grpc"
 
@@ -130,11 +131,23 @@ func (s boardServer) LoadImage(stream grpc.BidiStreamingServer[api.Chunk, api.Im
 		}
 	}()
 	defer archive.Close()
+	m.awaitRuntime(stream.Context())
 	images, err := s.b.images.Load(stream.Context(), archive)
 	if err != nil {
 		return err
 	}
 	return m.register(stream.Context(), "load image", images, "", stream.Send)
+}
+
+// starting is how long an image waits for a container runtime that does not
+// answer: on a board that was just powered on it is still on its way.
+const starting = 30 * time.Second
+
+// awaitRuntime waits for the runtime; what then goes to it says why it is not there.
+func (m *membership) awaitRuntime(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, starting)
+	defer cancel()
+	_ = m.agent.AwaitRuntime(ctx)
 }
 
 // PullImage implements api.BoardServer.
@@ -146,6 +159,7 @@ func (s boardServer) PullImage(req *api.PullImageRequest, stream grpc.ServerStre
 	if err := stream.Send(&api.ImageProgress{Status: "asking the registry for " + req.Reference}); err != nil {
 		return err
 	}
+	m.awaitRuntime(stream.Context())
 	image, err := s.b.images.Pull(stream.Context(), req.Reference)
 	if err != nil {
 		return err
