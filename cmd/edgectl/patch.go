@@ -97,6 +97,11 @@ func (f *changeFlags) check() error {
 			return invalidf("label %s is both added and removed: leave one of the two out", l.Key)
 		}
 	}
+	for _, r := range f.generic.Values {
+		if slices.Contains(f.genericRemove, r.Kind()) {
+			return invalidf("generic resource %s is both added and removed: leave one of the two out", r.Kind())
+		}
+	}
 	return checkPorts(f.ports.Values, f.networks.Values)
 }
 

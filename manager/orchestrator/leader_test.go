@@ -78,6 +78,17 @@ node b,c
 rebalance web
 rebalance db
 run 60s`,
+	"what a board has is taken from it": `node a,b
+node a generic=gpu:A1,gpu:A2
+node b generic=gpu:B1,gpu:B2
+service ml image=app:1 replicas=3 generic=gpu:1 delay=2s monitor=3s
+run 5s
+update ml image=app:2
+run 3s
+node a generic=gpu:A2
+run 60s
+node a drain
+run 30s`,
 	"scale down": `node a,b,c
 service web image=app:1 replicas=9
 run 5s
@@ -131,7 +142,8 @@ func (w *world) outcome() string {
 	}
 	for t := range w.v.Tasks.All() {
 		where := cmp.Or(w.v.Node(t.NodeID), &api.Node{}).Spec.Availability
-		lines = append(lines, fmt.Sprintf("%s.%d %s on an %s node shall be %s, is %s", t.ServiceName, t.Slot, t.Spec.ContainerSpec.Image, where, t.DesiredState, t.Status.State))
+		lines = append(lines, fmt.Sprintf("%s.%d %s on an %s node shall be %s, is %s, with %d GPUs", t.ServiceName, t.Slot, t.Spec.ContainerSpec.Image, where,
+			t.DesiredState, t.Status.State, api.GenericAmount(t.GenericResources, "gpu")))
 	}
 	slices.Sort(lines)
 	return strings.Join(lines, "\n")
