@@ -19,7 +19,7 @@ GCFLAGS_ := $(SELDOM:%=-gcflags='%=-l') $(OFTEN:%=-gcflags='%=')
 GOBUILD  := CGO_ENABLED=0 go build $(GOFLAGS_) $(GCFLAGS_)
 NODES    ?= 3
 
-.PHONY: build dist size image image-check image-lock deps deps-image deps-qemu lab lab-down demo test test-qemu test-qemu-all check fmt bench bench-swarm clean
+.PHONY: build dist size deb test-deb image image-check image-lock deps deps-image deps-qemu lab lab-down demo test test-qemu test-qemu-all check fmt bench bench-swarm clean
 
 build: ## bin/edged, bin/edgectl and the lab's tools, for this machine
 	@mkdir -p bin
@@ -61,6 +61,15 @@ deps-image: ## what making an image needs, from Debian
 size: dist ## print each size; fail over budget
 	@build/size.sh
 
+DEBARCH := amd64 arm64 armhf
+
+deb: $(foreach p,edged edgectl,$(foreach a,$(DEBARCH:armhf=arm),dist/$p-linux-$a)) ## Debian packages: dist/*.deb
+	@rm -f dist/*.deb
+	@VERSION=$(VERSION) STAMP=$(STAMP) build/deb.sh $(DEBARCH)
+
+test-deb: ## install, upgrade, purge them in bookworm and trixie (root; about 4 minutes)
+	@build/test-deb.sh
+
 deps: ## what a board and the tests need, from Debian
 	@build/deps.sh
 
@@ -95,6 +104,7 @@ deps-qemu: ## what emulated boards take, from Debian
 check: ## what a reviewer's machine checks before reading
 	@test -z "$$(gofmt -l $$(git ls-files '*.go'))" || { echo "run: make fmt"; gofmt -l $$(git ls-files '*.go'); exit 1; }
 	go vet -tags $(TAGS) ./...
+	go vet -tags manual ./cmd/...
 
 fmt:
 	gofmt -w $$(git ls-files '*.go')

@@ -5,10 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
-	"os/signal"
 	"strings"
-	"syscall"
 )
 
 // Exit codes; see the package's comment.
@@ -17,16 +14,6 @@ const (
 	exitUsage       = 125
 	exitInterrupted = 130
 )
-
-func main() {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	err := run(ctx, os.Args[1:], streams{in: os.Stdin, out: os.Stdout, err: os.Stderr})
-	stop()
-	if err != nil {
-		report(os.Stderr, err)
-		os.Exit(exitCode(err))
-	}
-}
 
 // streams are the three that every program has.
 type streams struct {
