@@ -67,11 +67,9 @@ func (c Config) managedContainerd() daemon.Config {
 		Root: filepath.Join(c.StateDir, containerdRoom), Dir: filepath.Join(c.RunDir, containerdRoom),
 		Cgroup: c.ownCgroup("containerd"), Logger: c.Logger.With("room", "runtime"),
 	}
-	if underSystemd() {
-		d.Unit = "edged-containerd.service"
-		if c.RunDir != DefaultRunDir {
-			d.Unit = "edged-containerd-" + strings.ReplaceAll(strings.Trim(c.RunDir, "/"), "/", "-") + ".service"
-		}
+	d.Unit, d.Session = "edged-containerd.service", !underSystemd()
+	if c.RunDir != DefaultRunDir {
+		d.Unit = "edged-containerd-" + strings.ReplaceAll(strings.Trim(c.RunDir, "/"), "/", "-") + ".service"
 	}
 	return d
 }

@@ -23,9 +23,11 @@ type Config struct {
 	Root string
 	// Dir is for its socket, configuration, state and log; a reboot empties it.
 	Dir string
-	// Unit is what systemd is to call it. "" starts it without systemd, as a
-	// session of its own.
+	// Unit is what systemd calls it. "" is for where there is no systemd.
 	Unit string
+	// Session starts it without systemd all the same, as a session of its own:
+	// for a keeper that is no unit itself. One that is a unit already is known.
+	Session bool
 	// Cgroup is where it is put without systemd, so that it does not end with
 	// the control group of whoever starts it; "" leaves it there.
 	Cgroup string
@@ -39,7 +41,9 @@ func (c Config) Socket() string { return filepath.Join(c.Dir, "containerd.sock")
 type Daemon struct {
 	cfg Config
 	log *slog.Logger
-	way launcher
+	// ways are those by which it may have been started, the first that by which
+	// it is: an operator may well start edged by hand where a unit did before.
+	ways []launcher
 
 	mu      sync.Mutex
 	trouble string
@@ -65,10 +69,14 @@ func New(cfg Config) *Daemon {
 		cfg.Logger = slog.New(slog.DiscardHandler)
 	}
 	d := &Daemon{cfg: cfg, log: cfg.Logger, trouble: "containerd is not started yet"}
-	if cfg.Unit != "" {
-		d.way = unit{cfg.Unit}
-	} else {
-		d.way = session{dir: cfg.Dir, cgroup: cfg.Cgroup}
+	alone := session{dir: cfg.Dir, cgroup: cfg.Cgroup}
+	switch {
+	case cfg.Unit != "" && !cfg.Session:
+		d.ways = []launcher{unit{cfg.Unit}, alone}
+	case cfg.Unit != "" && systemdRuns():
+		d.ways = []launcher{alone, unit{cfg.Unit}}
+	default:
+		d.ways = []launcher{alone}
 	}
 	return d
 }
@@ -143,16 +151,26 @@ func (d *Daemon) watch(ctx context.Context) error {
 	if err := host.AwaitExit(ctx, pid); err != nil {
 		return fmt.Errorf("watch containerd: %w", err)
 	}
-	if said := d.way.last(); said != "" {
+	if said := d.ways[0].last(); said != "" {
 		return fmt.Errorf("containerd ended: %s", said)
 	}
 	return errors.New("containerd ended without a word")
 }
 
-// find is the process that runs. One whose program was replaced since, as by an
+// process is the one that runs, however it was started; 0 if none does.
+func (d *Daemon) process(ctx context.Context) (pid int, err error) {
+	for _, way := range d.ways {
+		if pid, err = way.find(ctx); pid != 0 || err != nil {
+			break
+		}
+	}
+	return pid, err
+}
+
+// find is the process to keep. One whose program was replaced since, as by an
 // upgrade of the package, is ended: its tasks go on, and the next one finds them.
 func (d *Daemon) find(ctx context.Context) (pid int, err error) {
-	if pid, err = d.way.find(ctx); pid == 0 || err != nil {
+	if pid, err = d.process(ctx); pid == 0 || err != nil {
 		return 0, err
 	}
 	if !host.ProgramReplaced(pid) {
@@ -181,7 +199,7 @@ func (d *Daemon) start(ctx context.Context) (pid int, err error) {
 	if err := os.WriteFile(file, []byte(d.cfg.configuration(majorOf(string(printed)))), 0o600); err != nil {
 		return 0, fmt.Errorf("start containerd: %w", err)
 	}
-	if pid, err = d.way.start(ctx, program, []string{"--config", file}); err != nil {
+	if pid, err = d.ways[0].start(ctx, program, []string{"--config", file}); err != nil {
 		return 0, fmt.Errorf("start containerd: %w", err)
 	}
 	return pid, nil
@@ -190,7 +208,7 @@ func (d *Daemon) start(ctx context.Context) (pid int, err error) {
 // Stop ends the daemon, if it runs, and waits for its end. Tasks go on. It is
 // for when edged leaves the board: while Run is on, another would be started.
 func (d *Daemon) Stop(ctx context.Context) error {
-	pid, err := d.way.find(ctx)
+	pid, err := d.process(ctx)
 	if pid == 0 || err != nil {
 		return err
 	}

@@ -91,7 +91,7 @@ func up(t *testing.T, d *Daemon) (pid int) {
 			return fmt.Errorf("%w (%s)", err, d.Trouble())
 		}
 		conn.Close()
-		if pid, err = d.way.find(t.Context()); pid == 0 {
+		if pid, err = d.process(t.Context()); pid == 0 {
 			return fmt.Errorf("no process is known: %v", err)
 		}
 		if trouble := d.Trouble(); trouble != "" {
@@ -147,12 +147,52 @@ func TestItIsStartedAgainWhenItEnds(t *testing.T) {
 		t.Fatal(err)
 	}
 	until(t, "another runs", func() error {
-		if pid, err := d.way.find(t.Context()); pid == 0 || pid == first {
+		if pid, err := d.process(t.Context()); pid == 0 || pid == first {
 			return fmt.Errorf("process %d, %v", pid, err)
 		}
 		return nil
 	})
 	up(t, d)
+}
+
+// TestItIsKnownHoweverItWasStarted: `edged end-tasks` is run by hand, or by the
+// package's removal, where the daemon was started as a unit; and the other way
+// round. A second daemon on the same folders would be the end of both.
+func TestItIsKnownHoweverItWasStarted(t *testing.T) {
+	cfg := place(t)
+	d, leave := begin(t, cfg)
+	pid := up(t, d)
+	leave()
+	bin := t.TempDir()
+	systemctl := func(mainPID int) {
+		script := fmt.Sprintf("#!/bin/sh\necho %d\n", mainPID)
+		if err := os.WriteFile(filepath.Join(bin, "systemctl"), []byte(script), 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	t.Setenv("PATH", bin+":"+os.Getenv("PATH"))
+
+	systemctl(0)
+	cfg.Unit = "edged-containerd.service"
+	d, leave = begin(t, cfg)
+	if again := up(t, d); again != pid {
+		t.Errorf("a unit finds process %d, and a session is %d", again, pid)
+	}
+	leave()
+	systemctl(pid)
+	if err := os.Remove(session{dir: cfg.Dir}.pidFile()); err != nil {
+		t.Fatal(err)
+	}
+	byHand := Daemon{ways: []launcher{session{dir: cfg.Dir}, unit{cfg.Unit}}, log: cfg.Logger}
+	if again, err := byHand.find(t.Context()); again != pid || err != nil {
+		t.Errorf("a session finds process %d, and a unit is %d: %v", again, pid, err)
+	}
+	if err := byHand.Stop(t.Context()); err != nil {
+		t.Error(err)
+	}
+	if _, err := host.ProcessBegan(pid); err == nil {
+		t.Error("it was not stopped")
+	}
 }
 
 func TestANumberGivenToAnotherProcessIsNotTheDaemon(t *testing.T) {
@@ -205,7 +245,7 @@ func TestAnUpgradedProgramIsTakenIntoUse(t *testing.T) {
 	install()
 	d, _ = begin(t, cfg)
 	until(t, "the new program runs", func() error {
-		pid, err := d.way.find(t.Context())
+		pid, err := d.process(t.Context())
 		if pid == 0 || pid == first || host.ProgramReplaced(pid) {
 			return fmt.Errorf("process %d, %v", pid, err)
 		}

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"os"
 	"os/exec"
 	"strconv"
 	"strings"
@@ -13,6 +14,12 @@ import (
 // edged's own unit is denied, in a control group of its own, and ended by
 // systemd when the board is shut down. Its words go to the journal.
 type unit struct{ name string }
+
+// systemdRuns reports whether the machine was booted with it, as sd_booted(3) does.
+func systemdRuns() bool {
+	_, err := os.Stat("/run/systemd/system")
+	return err == nil
+}
 
 // find asks systemd, which knows the process.
 func (u unit) find(ctx context.Context) (int, error) {
