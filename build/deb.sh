@@ -30,9 +30,29 @@ fi
 
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
+tags=grpcnotrace,nethttpomithttp2 # as the programs are built with
 flags="-s -w -X github.com/edgeswarm/edgeswarm/internal/build.Version=$VERSION"
-go run -tags manual -ldflags "$flags" ./cmd/edgectl "$work/manual"
-go run -tags manual -ldflags "$flags" ./cmd/edged >"$work/manual/edged.8"
+go run -tags "manual,$tags" -ldflags "$flags" ./cmd/edgectl "$work/manual"
+go run -tags "manual,$tags" -ldflags "$flags" ./cmd/edged >"$work/manual/edged.8"
+
+# licences NAME: those of all that is linked into a program, which ask for that.
+licences() {
+	go list -deps -tags "$tags" -f '{{with .Module}}{{if not .Main}}{{.Path}} {{.Version}} {{.Dir}}{{end}}{{end}}' "./cmd/$1" >"$work/modules"
+	echo "go $(go env GOVERSION) $(go env GOROOT)" >>"$work/modules"
+	LC_ALL=C sort -u "$work/modules" | while read -r module release dir; do
+		texts=$(find "$dir/" -maxdepth 1 -type f \( -iname 'licen[cs]e*' -o -iname 'copying*' -o -iname 'notice*' \) | LC_ALL=C sort)
+		if [ -z "$texts" ]; then
+			echo "make deb: $module says no licence in $dir: see what it is under" >&2
+			exit 1
+		fi
+		echo "$texts" | while read -r text; do
+			printf '==== %s %s: %s ====\n\n' "$module" "$release" "${text##*/}"
+			cat "$text"
+			printf '\n\n'
+		done
+	done
+}
+for name in edged edgectl; do licences $name >"$work/$name.licences"; done
 
 # put MODE FROM TO: a file of the package.
 put() { install -D -m "$1" "$2" "$root$3"; }
@@ -49,6 +69,8 @@ pack() {
 	printf '%s (%s) stable; urgency=medium\n\n  * Built from %s.\n\n -- Edgeswarm <edgeswarm@users.noreply.github.com>  %s\n' \
 		"$1" "$version" "$VERSION" "$(LC_ALL=C date -u -d "@$STAMP" '+%a, %d %b %Y %H:%M:%S +0000')" >"$work/changelog"
 	page "$work/changelog" "/usr/share/doc/$1/changelog.gz"
+	page "$work/$1.licences" "/usr/share/doc/$1/licences.gz"
+	put 644 "build/deb/$1/overrides" "/usr/share/lintian/overrides/$1"
 	size=$(du -k --apparent-size -s "$root" | cut -f1)
 	mkdir "$root/DEBIAN"
 	sed "s/@VERSION@/$version/; s/@ARCH@/$2/; s/@SIZE@/$size/" "build/deb/$1/control" >"$root/DEBIAN/control"

@@ -149,7 +149,7 @@ BOOT
 	done
 	tr -d ' ' <"/proc/$unshared/task/$unshared/children" >"$base.pid"
 	for _ in $(seq 600); do
-		case $(inside systemctl is-system-running 2>/dev/null) in running | degraded) return ;; esac
+		case $(inside systemctl is-system-running 2>/dev/null) in running | degraded) return 0 ;; esac
 		sleep 0.2
 	done
 	say "systemd of $suite did not come up:"

@@ -168,6 +168,7 @@ func TestPackages(t *testing.T) {
 			map[string]int64{
 				"usr/bin/edged": 0o755, "usr/lib/systemd/system/edged.service": 0o644, "etc/edgeswarm/edge.yaml": 0o600,
 				"usr/share/man/man8/edged.8.gz": 0o644, "usr/share/doc/edged/copyright": 0o644, "usr/share/doc/edged/changelog.gz": 0o644,
+				"usr/share/doc/edged/licences.gz": 0o644, "usr/share/lintian/overrides/edged": 0o644,
 			},
 			[]string{"conffiles", "control", "md5sums", "postinst", "postrm", "prerm"},
 			map[string][]string{"Depends": {"containerd (>= 1.6)", "runc | crun"}, "Recommends": {"edgectl (= " + packaged + ")"}},
@@ -178,6 +179,7 @@ func TestPackages(t *testing.T) {
 				"usr/share/man/man1/edgectl-doctor.1.gz": 0o644, "usr/share/bash-completion/completions/edgectl": 0o644,
 				"usr/share/zsh/vendor-completions/_edgectl": 0o644, "usr/share/fish/vendor_completions.d/edgectl.fish": 0o644,
 				"usr/share/doc/edgectl/copyright": 0o644, "usr/share/doc/edgectl/changelog.gz": 0o644,
+				"usr/share/doc/edgectl/licences.gz": 0o644, "usr/share/lintian/overrides/edgectl": 0o644,
 			},
 			[]string{"control", "md5sums"},
 			nil,
