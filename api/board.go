@@ -80,6 +80,16 @@ type (
 		Candidates int
 		// Rivals are other fleets of the same key that were met and can't be folded.
 		Rivals []FleetID
+		// Troubled are boards of no fleet that say on the LAN what is wrong with
+		// them, a few at most. It is a hint: nothing of it is proven.
+		Troubled []TroubledBoard
+	}
+	// TroubledBoard is what such a board says of itself.
+	TroubledBoard struct {
+		NodeID   NodeID
+		Hostname string
+		Addr     string // host:port it was heard at, "" if none
+		Trouble  string
 	}
 	// MembershipState is how a board stands towards a fleet.
 	MembershipState string

@@ -4,6 +4,7 @@ import (
 	"fmt"
 
 	"github.com/edgeswarm/edgeswarm/api"
+	"github.com/edgeswarm/edgeswarm/discovery"
 )
 
 // status is the board's account of itself, with or without a fleet.
@@ -12,12 +13,31 @@ func (b *Board) status() *api.BoardStatus {
 		NodeID: b.keeper.Node(), Hostname: b.cfg.Name, Version: b.cfg.Version, Description: b.describe(),
 		StateDir: b.cfg.StateDir, StartedAt: b.started, Addr: firstAddr(b.addrs()), Membership: api.MembershipNone,
 	}
+	s.Troubled = troubled(b.parts.Finder.Sightings())
 	if m := b.member.Load(); m != nil {
 		m.fillStatus(s)
 		return s
 	}
 	b.fillSeeking(s)
 	return s
+}
+
+// maxTroubled bounds what others can make this board say.
+const maxTroubled = 16
+
+// troubled are the boards among those heard of that no leader can tell of.
+func troubled(all []discovery.Sighting) (some []api.TroubledBoard) {
+	for _, s := range all {
+		if s.Trouble == "" || s.Fleet != "" || len(some) == maxTroubled {
+			continue
+		}
+		board := api.TroubledBoard{NodeID: s.Node, Hostname: s.Name, Trouble: s.Trouble}
+		if len(s.Addrs) > 0 {
+			board.Addr = s.Addrs[0].String()
+		}
+		some = append(some, board)
+	}
+	return some
 }
 
 func (m *membership) fillStatus(s *api.BoardStatus) {

@@ -119,6 +119,27 @@ func TestStatusOutsideOfAFleet(t *testing.T) {
 	}
 }
 
+// A board with a slip in its edge.yaml is in no fleet that could tell of it.
+func TestStatusTellsTheTroubleOfBoardsOfNoFleet(t *testing.T) {
+	f := newFleet()
+	f.board.Description.Trouble = "edge.yaml line 7: gateway: want an IP address"
+	f.board.Troubled = []api.TroubledBoard{
+		{NodeID: "e5", Hostname: "attic", Addr: "10.0.0.9:2377", Trouble: `edge.yaml line 2: unknown key "nmae"`},
+		{NodeID: "f6", Hostname: "evil\x1b[2J", Trouble: "line 1\nLeader: me"},
+	}
+	r := f.edgectl(t, "status")
+	for _, want := range []string{
+		"Trouble:   edge.yaml line 7: gateway", `board attic (10.0.0.9:2377), in no fleet, says: edge.yaml line 2: unknown key "nmae"`, "(none), in no fleet, says: ",
+	} {
+		if !strings.Contains(r.out, want) {
+			t.Errorf("lacks %q:\n%s", want, r.out)
+		}
+	}
+	if strings.Contains(r.out, "\x1b") || strings.Contains(r.out, "\nLeader: me") {
+		t.Errorf("what a stranger says reaches the terminal: %q", r.out)
+	}
+}
+
 func TestStatusWithoutALeader(t *testing.T) {
 	f := newFleet()
 	f.fail = func(string) error { return api.Errorf(api.Unavailable, "", "no leader is known") }

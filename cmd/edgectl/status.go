@@ -84,8 +84,14 @@ func gatherStatus(ctx context.Context, node *client.Client) (*fleetStatus, error
 	if r := board.Description.Engine.RuntimeError; r != "" {
 		s.trouble("this board can't run tasks: %s", r)
 	}
+	if why := board.Description.Trouble; why != "" && why != board.Message {
+		s.trouble("%s", why)
+	}
 	for _, rival := range board.Rivals {
 		s.trouble("fleet %s has the same key, and both have been written to: they stay apart until you choose; take the boards of one with edgectl leave --force, and they join the other", rival)
+	}
+	for _, b := range board.Troubled {
+		s.trouble("board %s (%s), in no fleet, says: %s", b.Hostname, orNone(b.Addr), b.Trouble)
 	}
 	if board.Membership != api.MembershipMember {
 		return s, nil
