@@ -183,6 +183,9 @@ func plain(n *yaml.Node, kind string) (string, error) {
 	default:
 		return "", errors.New("want one plain value")
 	}
+	if kind == mapFlag && len(items) == 1 {
+		items = append(items, items[0]) // pflag takes a line with one `=` as it is: a quote in it would be lost
+	}
 	return record(items)
 }
 

@@ -6,6 +6,8 @@ import (
 	"strings"
 	"testing"
 
+	"go.yaml.in/yaml/v3"
+
 	"github.com/edgeswarm/edgeswarm/identity"
 )
 
@@ -127,6 +129,19 @@ func TestSettingsGoThroughYAMLAndBack(t *testing.T) {
 	if back.WiFi != c.WiFi || back.WiFiPassword != c.WiFiPassword || !maps.Equal(back.Board.Labels, c.Board.Labels) || !slices.Equal(back.SSHKeys, c.SSHKeys) ||
 		!slices.Equal(back.Board.JoinAddrs, c.Board.JoinAddrs) || !maps.Equal(back.Board.RegistryMirrors, c.Board.RegistryMirrors) || back.Shell != c.Shell || back.Board.ReserveMemory != c.Board.ReserveMemory {
 		t.Errorf("%s\ncame back as %+v", raw, back)
+	}
+}
+
+func TestALabelKeepsItsQuotes(t *testing.T) {
+	for _, want := range []map[string]string{{"room": `the "attic"`}, {"room": `"attic"`}, {"room": "a=b, c"}, {"room": ""}, {"a": `"x"`, "b": `y"`}} {
+		raw, err := yaml.Marshal(map[string]any{"label": want})
+		if err != nil {
+			t.Fatal(err)
+		}
+		var c Card
+		if wrong := FromYAML(c.Flags(), raw); len(wrong) > 0 || !maps.Equal(c.Board.Labels, want) {
+			t.Errorf("%s is read as %v, %v", raw, c.Board.Labels, wrong)
+		}
 	}
 }
 
