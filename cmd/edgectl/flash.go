@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"strings"
@@ -71,6 +72,9 @@ func (c *cli) flash(ctx context.Context, f *flashing) error {
 	begin := time.Now()
 	err = flash.Run(ctx, f.Config)
 	bar.end()
+	if errors.Is(err, context.Canceled) { // who interrupts may not know what is left
+		return exitError{exitInterrupted, fmt.Errorf("interrupted: %s holds nothing of use now: flash it again", f.Target)}
+	}
 	if err != nil {
 		return err
 	}

@@ -1,11 +1,15 @@
 package main
 
 import (
+	"context"
+	"io"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/edgeswarm/edgeswarm/identity"
+	"github.com/edgeswarm/edgeswarm/internal/boardimage"
 	"github.com/edgeswarm/edgeswarm/internal/settings"
 )
 
@@ -29,6 +33,24 @@ func settingsOf(t *testing.T, args ...string) (string, error) {
 	}
 	raw, err := c.cardSettings(&f)
 	return string(raw), err
+}
+
+func TestAnInterruptedFlashSaysWhatIsLeft(t *testing.T) {
+	image, card := filepath.Join(t.TempDir(), "blank.img"), filepath.Join(t.TempDir(), "card")
+	sector := make([]byte, boardimage.SectorSize)
+	boardimage.New().Write(sector)
+	if err := os.WriteFile(image, sector, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Truncate(image, boardimage.ImageSize); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	err := run(ctx, []string{"flash", "--image", image, "--device", card}, streams{in: strings.NewReader(""), out: io.Discard, err: io.Discard})
+	if err == nil || exitCode(err) != exitInterrupted || !strings.Contains(err.Error(), card+" holds nothing of use now: flash it again") {
+		t.Errorf("got %v", err)
+	}
 }
 
 func TestFlashWritesWhatWasAskedFor(t *testing.T) {
