@@ -17,17 +17,22 @@ import (
 func (f *fleet) processes(board int) (map[string]string, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
 	defer cancel()
-	out, err := f.board(board).Exec(ctx, "ctr", "--address", f.board(board).Containerd(), "--namespace", "edgeswarm", "tasks", "ls")
-	if err != nil {
-		return nil, err
-	}
-	running := map[string]string{}
-	for _, line := range strings.Split(out, "\n")[1:] {
-		if fields := strings.Fields(line); len(fields) == 3 && fields[2] == "RUNNING" {
-			running[fields[0]] = fields[1]
+	for {
+		out, err := f.board(board).Exec(ctx, "ctr", "--address", f.board(board).Containerd(), "--namespace", "edgeswarm", "tasks", "ls")
+		if err != nil {
+			return nil, err
 		}
+		if strings.Contains(out, "UNKNOWN") {
+			continue // a shim did not answer containerd in its time
+		}
+		running := map[string]string{}
+		for _, line := range strings.Split(out, "\n")[1:] {
+			if fields := strings.Fields(line); len(fields) == 3 && fields[2] == "RUNNING" {
+				running[fields[0]] = fields[1]
+			}
+		}
+		return running, nil
 	}
-	return running, nil
 }
 
 // allProcesses are those of several boards.

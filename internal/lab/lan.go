@@ -102,5 +102,9 @@ state = %q
 disabled_plugins = ["io.containerd.grpc.v1.cri", "io.containerd.snapshotter.v1.btrfs", "io.containerd.snapshotter.v1.zfs", "io.containerd.snapshotter.v1.devmapper", "io.containerd.snapshotter.v1.aufs", "io.containerd.internal.v1.opt", "io.containerd.tracing.processor.v1.otlp", "io.containerd.internal.v1.tracing"]
 [grpc]
   address = %q
+# As edged has it for its own: a slow shim is not a dead one.
+[timeouts]
+  "io.containerd.timeout.shim.load" = "1m"
+  "io.containerd.timeout.task.state" = "10s"
 `, filepath.Join(b.StateDir(), "containerd"), filepath.Join(b.RunDir(), "containerd"), b.Containerd())
 }

@@ -48,6 +48,12 @@ disabled_plugins = [%s]
 
 [debug]
   level = "warn"
+
+# A shim that does not answer a containerd that starts within this time (else 5s)
+# is taken for dead, and its task is killed. Boards that boot answer late.
+[timeouts]
+  "io.containerd.timeout.shim.load" = "1m"
+  "io.containerd.timeout.task.state" = "10s"
 `, format, c.Root, filepath.Join(c.Dir, "state"), strings.Join(quoted, ", "), c.Socket())
 }
 
