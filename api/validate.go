@@ -119,7 +119,7 @@ func (c *check) container(at string, s ContainerSpec) {
 	c.that(s.Dir == "" || path.IsAbs(s.Dir), at+"Dir", "%q is not an absolute path", s.Dir)
 	c.that(!strings.ContainsAny(s.User, " \t\n\x00"), at+"User", "%q is not a name or uid[:gid]", s.User)
 	if s.StopSignal != "" {
-		c.that(isSignal(s.StopSignal), at+"StopSignal", "%q is not a signal's name or number, such as SIGTERM or 15", s.StopSignal)
+		c.that(isSignal(s.StopSignal), at+"StopSignal", "%q is not a signal of Linux: give a name or number, such as SIGTERM or 15", s.StopSignal)
 	}
 	c.duration(at+"StopGracePeriod", s.StopGracePeriod)
 	c.health(at+"Healthcheck.", s.Healthcheck)
@@ -289,17 +289,6 @@ func checkHostname(name string) error {
 		}
 	}
 	return nil
-}
-
-// isSignal accepts SIGTERM, TERM, SIGRTMIN+3 and 15; whether a board knows the
-// signal is for its agent to find.
-func isSignal(s string) bool {
-	for _, r := range s {
-		if (r < 'A' || r > 'Z') && (r < 'a' || r > 'z') && (r < '0' || r > '9') && r != '+' && r != '-' {
-			return false
-		}
-	}
-	return s != "" && s[0] != '+' && s[0] != '-'
 }
 
 func isVolumeName(s string) bool {

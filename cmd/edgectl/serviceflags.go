@@ -81,7 +81,7 @@ func (f *taskFlags) registerScalars(fs *pflag.FlagSet) {
 func (f *taskFlags) registerPolicies(fs *pflag.FlagSet) {
 	f.restart = define(fs, "restart-condition", flagvalue.Choice(api.RestartNone, api.RestartOnFailure, api.RestartAny), "none|on-failure|any", "when an ended task is started again (default any)")
 	f.restartDelay = define(fs, "restart-delay", flagvalue.Duration, "duration", "pause before that (default 5s)")
-	f.restartMax = define(fs, "restart-max-attempts", flagvalue.Count, "number", "how often before giving up; 0 is without limit")
+	f.restartMax = define(fs, "restart-max-attempts", flagvalue.Count, "number", "how often on one board before another is tried; 0 is without limit")
 	f.restartWindow = define(fs, "restart-window", flagvalue.Duration, "duration", "time over which attempts are counted; 0 counts all")
 	f.endpointMode = define(fs, "endpoint-mode", flagvalue.Choice(api.ResolutionVIP, api.ResolutionDNSRR), "vip|dnsrr", "what the service's name stands for in its networks: one address that balances, or those of its tasks (default vip)")
 	f.update.register(fs, "update", true)
