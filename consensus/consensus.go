@@ -2,7 +2,9 @@ package consensus
 
 import (
 	"context"
+	"crypto/cipher"
 	"errors"
+	"fmt"
 	"io"
 	"log/slog"
 	"net"
@@ -79,7 +81,11 @@ type Config struct {
 	Dir     string
 	Network Network
 	Machine Machine
-	Logger  *slog.Logger
+	// Seal, with nonces of 12 bytes, keeps entries and snapshots on disk for this
+	// node alone; nil leaves them in the clear. What was written before there was
+	// one is still read.
+	Seal   cipher.AEAD
+	Logger *slog.Logger
 
 	// Heartbeat is how often a leader makes itself heard (default 500 ms; a board's
 	// idle load is mostly heartbeats). A lost packet is sent again by the network
@@ -135,6 +141,8 @@ func (c Config) validate() error {
 		return errors.New("no directory")
 	case c.Network == nil || c.Machine == nil:
 		return errors.New("no network or no machine")
+	case c.Seal != nil && c.Seal.NonceSize() != nonceSize:
+		return fmt.Errorf("a seal with nonces of %d bytes, not %d", c.Seal.NonceSize(), nonceSize)
 	case c.Election < 2*c.Heartbeat:
 		return errors.New("the election time-out must span two heartbeats")
 	}

@@ -1,6 +1,7 @@
 package consensus
 
 import (
+	"crypto/cipher"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -22,6 +23,7 @@ import (
 // write four times as much.
 type disk struct {
 	db       *bbolt.DB
+	seal     cipher.AEAD // nil keeps entries in the clear
 	deadline time.Duration
 	faults   func(op string) error
 	// stalls receives, coalesced, after stalled has changed.
@@ -72,7 +74,7 @@ func openDisk(path string, cfg Config) (*disk, error) {
 	}
 	db.AllocSize = 1 << 20 // grow by little: cards are small
 	d := &disk{
-		db: db, deadline: cfg.DiskDeadline, faults: cfg.faults, stalls: make(chan struct{}, 1), refused: make(chan struct{}, 1),
+		db: db, seal: cfg.Seal, deadline: cfg.DiskDeadline, faults: cfg.faults, stalls: make(chan struct{}, 1), refused: make(chan struct{}, 1),
 		grown: make(chan struct{}, 1), growLimit: cfg.SnapshotBytes, appends: newSignal(), kept: map[string][]byte{}, done: make(chan struct{}),
 	}
 	if err := d.load(); err != nil {

@@ -11,6 +11,8 @@
 //   - silence when the disk hangs: a leader that can't write must not keep its
 //     followers quiet with heartbeats, or nobody is ever elected
 //     (hashicorp/raft issue 503);
+//   - what the entries say kept on disk for this node alone: sealed, where there is
+//     a key to seal with;
 //   - few and honest round trips when idle, and no writes at all;
 //   - a leader's silence noticed when it is due, not when a random timer fires;
 //   - terms of leadership as scopes: what runs while this node leads is told

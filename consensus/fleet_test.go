@@ -2,6 +2,9 @@ package consensus_test
 
 import (
 	"context"
+	"crypto/aes"
+	"crypto/cipher"
+	"crypto/sha256"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -107,11 +110,26 @@ func newFleet(t *testing.T, tune func(*consensus.Config)) *fleet {
 	return f
 }
 
+// sealOf is a key of the node's own.
+func sealOf(t *testing.T, id string) cipher.AEAD {
+	t.Helper()
+	key := sha256.Sum256([]byte(id))
+	block, err := aes.NewCipher(key[:])
+	if err != nil {
+		t.Fatal(err)
+	}
+	seal, err := cipher.NewGCM(block)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return seal
+}
+
 // open starts a node on its directory.
 func (f *fleet) open(id string) *member {
 	f.t.Helper()
 	m := &member{id: id, machine: &notes{}, ran: make(chan error, 1)}
-	cfg := consensus.Config{ID: id, Dir: filepath.Join(f.dir, id), Network: f.hub.Join(id), Machine: m.machine}
+	cfg := consensus.Config{ID: id, Dir: filepath.Join(f.dir, id), Network: f.hub.Join(id), Machine: m.machine, Seal: sealOf(f.t, id)}
 	if f.tune != nil {
 		f.tune(&cfg)
 	}

@@ -2,6 +2,7 @@ package consensus
 
 import (
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"hash/crc32"
 	"time"
@@ -38,7 +39,10 @@ func (d *disk) GetLog(index uint64, entry *raft.Log) error {
 		if raw == nil {
 			return raft.ErrLogNotFound
 		}
-		return decodeEntry(index, raw, entry)
+		if err := decodeEntry(index, raw, entry); err != nil {
+			return err
+		}
+		return d.unseal(entry)
 	})
 	if err != nil && err != raft.ErrLogNotFound { // raft compares it
 		return fmt.Errorf("read log: %w", err)
@@ -62,7 +66,7 @@ func (d *disk) StoreLogs(entries []*raft.Log) error {
 		b := tx.Bucket(entriesBucket)
 		b.FillPercent = 1 // keys only ever grow
 		for _, entry := range entries {
-			raw := encodeEntry(entry)
+			raw := encodeEntry(d.sealed(entry))
 			size += int64(len(raw))
 			if err := b.Put(keyOf(entry.Index), raw); err != nil {
 				return err
@@ -120,7 +124,7 @@ func (d *disk) verify(snapshot uint64) error {
 		return tx.Bucket(entriesBucket).ForEach(func(k, v []byte) error {
 			var entry raft.Log
 			index := indexOf(k)
-			if err := decodeEntry(index, v, &entry); err != nil {
+			if err := errors.Join(decodeEntry(index, v, &entry), d.unseal(&entry)); err != nil {
 				return err
 			}
 			if index > snapshot+1 && want != index {

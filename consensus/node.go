@@ -71,9 +71,13 @@ func Open(cfg Config) (*Node, error) {
 }
 
 func (n *Node) start() error {
-	snapshots, err := raft.NewFileSnapshotStoreWithLogger(n.cfg.Dir, 1, raftLogger{to: n.cfg.Logger})
+	files, err := raft.NewFileSnapshotStoreWithLogger(n.cfg.Dir, 1, raftLogger{to: n.cfg.Logger})
 	if err != nil {
 		return fmt.Errorf("open snapshots: %w", err)
+	}
+	var snapshots raft.SnapshotStore = files
+	if n.cfg.Seal != nil {
+		snapshots = vault{files, n.cfg.Seal}
 	}
 	n.snapshots = snapshots
 	list, err := snapshots.List()

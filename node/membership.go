@@ -72,13 +72,13 @@ func newMembership(b *Board, known []api.Peer) (m *membership, err error) {
 	}
 	m.trust = &trust{self: m.self, fleet: m.fleet}
 	m.loop = newLoop(transport.Peer{ID: m.self, Fleet: m.fleet, Key: b.keeper.PublicKey()})
-	m.seat = &seat{
-		self: m.self, dir: b.dir, endpoint: b.endpoint, compass: m.compass, trust: m.trust, clock: b.clock,
-		images: replicator{m}, folder: m.folder, caller: callerOf, wake: b.wake, logger: m.logger, wanted: make(chan bool, 1),
-	}
 	seal, err := b.keeper.Sealer()
 	if err != nil {
 		return nil, errors.Join(err, m.listener.Close(), m.blobs.Close())
+	}
+	m.seat = &seat{
+		self: m.self, dir: b.dir, endpoint: b.endpoint, compass: m.compass, trust: m.trust, clock: b.clock, seal: seal,
+		images: replicator{m}, folder: m.folder, caller: callerOf, wake: b.wake, logger: m.logger, wanted: make(chan bool, 1),
 	}
 	m.agent, err = agent.New(agent.Config{
 		Node: m.self, Dir: b.dir.room(agentRoom), VolumesDir: b.dir.room("volumes"), FilesDir: b.cfg.filesDir(), Seal: seal, CgroupParent: b.cfg.CgroupParent, Devices: b.devicesOf, BootID: b.cfg.BootID,

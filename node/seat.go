@@ -2,6 +2,7 @@ package node
 
 import (
 	"context"
+	"crypto/cipher"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -33,6 +34,7 @@ type seat struct {
 	compass  *compass
 	trust    *trust
 	clock    *clock
+	seal     cipher.AEAD // for the log: it holds secrets
 	images   control.Images
 	// folder looks for a fleet that this one should give way to; it is called
 	// for each term.
@@ -170,7 +172,7 @@ func (s *seat) sit(ctx context.Context) (err error) {
 	}
 	state := store.New(store.Config{})
 	log, err := consensus.Open(consensus.Config{
-		ID: string(s.self), Dir: s.dir.room(raftRoom), Network: raftNetwork{s.endpoint, listener}, Machine: state, Logger: s.logger.With("room", "consensus"),
+		ID: string(s.self), Dir: s.dir.room(raftRoom), Network: raftNetwork{s.endpoint, listener}, Machine: state, Seal: s.seal, Logger: s.logger.With("room", "consensus"),
 	})
 	if err != nil {
 		return errors.Join(fmt.Errorf("take part in the log: %w", err), listener.Close())
