@@ -25,6 +25,7 @@ type cursor struct {
 	last   bool   // nothing more is written to the current file
 	torn   bool   // the file to go on with is gone
 	since  time.Time
+	until  *api.LogPlace // where to end; nil is nowhere
 }
 
 func newCursor(root string, task api.TaskID) *cursor {
@@ -40,7 +41,7 @@ func (c *cursor) close() {
 
 // next answers the next line, or false if there is none yet.
 func (c *cursor) next() (api.LogLine, bool, error) {
-	for {
+	for !c.past() {
 		r, err := c.record()
 		switch {
 		case errors.Is(err, errIncomplete):
@@ -59,6 +60,32 @@ func (c *cursor) next() (api.LogLine, bool, error) {
 			return line, true, nil
 		}
 	}
+	return api.LogLine{}, false, nil
+}
+
+// endHere makes the cursor end with what is there now, unless its end is known.
+func (c *cursor) endHere() error {
+	if c.until != nil {
+		return nil
+	}
+	c.until = &api.LogPlace{}
+	numbers, err := logFiles(c.dir)
+	if err != nil || len(numbers) == 0 {
+		return err
+	}
+	c.until.File = numbers[len(numbers)-1]
+	info, err := os.Stat(logFile(c.dir, c.until.File))
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	} else if err != nil {
+		return err
+	}
+	c.until.At = info.Size()
+	return nil
+}
+
+func (c *cursor) past() bool {
+	return c.until != nil && (c.number > c.until.File || c.number == c.until.File && c.at >= c.until.At)
 }
 
 func (c *cursor) gap() api.LogLine {
@@ -184,6 +211,9 @@ func (c *cursor) seekTail(n int) error {
 			return nil // the oldest are being deleted: begin with what is left
 		} else if err != nil {
 			return err
+		}
+		if c.until == nil {
+			c.until = &api.LogPlace{File: number, At: end} // what follows is not of the last n
 		}
 		n -= len(starts)
 		if n > 0 && i > 0 {

@@ -232,6 +232,41 @@ func TestSlowReader(t *testing.T) {
 	}
 }
 
+// TestReaderOfATaskThatWritesOn ends, though there is always more: with what was
+// there when it began.
+func TestReaderOfATaskThatWritesOn(t *testing.T) {
+	for _, tail := range []int{-1, 5} {
+		b := newBench(t)
+		serveHere(b, Config{MaxFile: 5_000, MaxTask: 1 << 20, Batch: time.Millisecond})
+		out, _ := b.open("web", 1)
+		const before = 1000
+		b.write(out, numbered(0, before))
+		b.eventually("web", before)
+		read, written := []string{}, before
+		for line, err := range b.client.Read(b.context(), Query{Tasks: []api.TaskID{"web"}, Tail: tail}) {
+			if err != nil {
+				t.Fatal(err)
+			}
+			if read = append(read, text(line)); len(read) > 2*before {
+				t.Fatalf("tail %d: the reader is held for ever", tail)
+			}
+			b.write(out, numbered(written, 2))
+			if written += 2; written%20 == 0 {
+				if err := callFlush(b, "web"); err != nil {
+					t.Fatal(err)
+				}
+			}
+		}
+		want := before
+		if tail > 0 {
+			want = tail
+		}
+		if len(read) != want || read[want-1] != "stdout:line "+strconv.Itoa(before-1) {
+			t.Errorf("tail %d: %d lines, the last %q", tail, len(read), read[len(read)-1])
+		}
+	}
+}
+
 func callFlush(b *bench, task api.TaskID) error {
 	_, err := b.client.call(b.context(), "flush", request{Op: opFlush, Tasks: []api.TaskID{task}}, false)
 	return err

@@ -22,7 +22,9 @@ type Query struct {
 	// the Place of a line that was read before. Where lines behind it were
 	// deleted meanwhile, a line says so.
 	From *api.LogPlace
-	// Follow goes on with lines as they come, until the context ends.
+	// Follow goes on with lines as they come, until the context ends. Without it
+	// those that come meanwhile are left out, or a task that writes faster than
+	// it is read would never let the reader go.
 	Follow bool
 }
 
@@ -72,13 +74,16 @@ func (c *Client) read(ctx context.Context, q Query, yield func(api.LogLine) bool
 		cur := newCursor(c.cfg.Dir, task)
 		cur.since = q.Since
 		cursors = append(cursors, cur)
+		begin := func() error { return cur.seekTail(q.Tail) }
 		if q.From != nil {
-			if err := cur.resume(*q.From); err != nil {
-				return err
-			}
-			continue
+			begin = func() error { return cur.resume(*q.From) }
 		}
-		if err := cur.seekTail(q.Tail); err != nil {
+		if err := begin(); err != nil {
+			return err
+		}
+		if q.Follow {
+			cur.until = nil
+		} else if err := cur.endHere(); err != nil {
 			return err
 		}
 	}
