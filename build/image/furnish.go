@@ -92,6 +92,9 @@ func furnishRoot(t *tree) error {
 	t.file("etc/passwd", 0o644, []byte(accounts))
 	t.file("etc/group", 0o644, []byte(accountGroups))
 	t.file("etc/shadow", 0o600, []byte("root:*:::::::\nnobody:*:::::::\nsystemd-network:!*:::::::\nsystemd-timesync:!*:::::::\n"))
+	// Empty, so that no boot is a first one, at which systemd goes by the presets of all units; it
+	// makes an ID at each boot (machine-id(5)).
+	t.file("etc/machine-id", 0o444, nil)
 	t.link("etc/resolv.conf", "../run/edgeboot/resolv.conf")
 	t.link("etc/mtab", "../proc/self/mounts")
 	t.link("etc/dropbear", "/data/ssh") // where it makes its host key when it is first asked for it
