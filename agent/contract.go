@@ -32,6 +32,10 @@ type Network interface {
 // Fabric is all that a board must know of networks that span boards.
 type Fabric struct {
 	Node api.NodeID
+	// Fleet is the one that the board is in, and Mesh what it tells the board of
+	// its end of encrypted networks.
+	Fleet api.FleetID
+	Mesh  api.FleetMesh
 	// Networks are those of tasks on this board, Endpoints the services on them.
 	Networks  []*api.NetworkInfo
 	Endpoints []*api.Endpoint

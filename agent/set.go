@@ -148,6 +148,8 @@ func (s set) fabric(node api.NodeID) Fabric {
 			f.Endpoints = append(f.Endpoints, item.Endpoint)
 		case item.Task != nil:
 			f.Tasks = append(f.Tasks, item.Task)
+		case item.Fleet != nil:
+			f.Fleet, f.Mesh = item.Fleet.ID, item.Fleet.Mesh
 		}
 	}
 	slices.SortFunc(f.Networks, func(a, b *api.NetworkInfo) int { return cmp.Compare(a.ID, b.ID) })

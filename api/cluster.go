@@ -35,6 +35,10 @@ type Cluster struct {
 	// Level is the fleet's feature level: no entry newer than it is written.
 	Level int
 
+	// MeshTurns counts how often the operator wanted all boards to take new keys
+	// for encrypted networks.
+	MeshTurns uint64 `json:",omitempty"`
+
 	RootCA     RootCA
 	JoinTokens JoinTokens
 	// FleetKey proves a fresh board to the fleet and the fleet to the board;

@@ -115,6 +115,8 @@ type (
 		Manager bool
 		// Platform of its board; zero if it is not known.
 		Platform Platform `json:",omitzero"`
+		// Mesh is the board's end of encrypted networks; nil if it told of none.
+		Mesh *MeshEnd `json:",omitempty"`
 	}
 	// FleetInfo is what every member knows of its fleet.
 	FleetInfo struct {
@@ -128,6 +130,8 @@ type (
 		Voter      bool     // whether this node is meant to take part in raft
 		// CertExpiry is how long the certificates last that the fleet gives now.
 		CertExpiry time.Duration `json:",omitempty"`
+		// Mesh is of this node's end of encrypted networks.
+		Mesh FleetMesh `json:",omitzero"`
 	}
 
 	// RenewRequest asks for a new certificate.

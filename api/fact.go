@@ -12,7 +12,7 @@ import (
 func (d NodeDescription) Equal(o NodeDescription) bool {
 	return d.Hostname == o.Hostname && d.Platform == o.Platform && d.Resources.Equal(o.Resources) && d.Engine == o.Engine && d.BootID == o.BootID && d.Trouble == o.Trouble &&
 		d.Model == o.Model && d.MemoryTotal == o.MemoryTotal && slices.EqualFunc(d.Devices, o.Devices, BoardDevices.equal) &&
-		slices.Equal(d.Subnets, o.Subnets) && slices.Equal(d.Volumes, o.Volumes)
+		slices.Equal(d.Subnets, o.Subnets) && slices.Equal(d.Volumes, o.Volumes) && d.Mesh.Equal(o.Mesh)
 }
 
 // models are what a board's model answers to: all of it, and without the

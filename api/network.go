@@ -1,6 +1,7 @@
 package api
 
 import (
+	"bytes"
 	"fmt"
 	"net/netip"
 	"slices"
@@ -60,6 +61,30 @@ type NetworkSpec struct {
 	Subnet netip.Prefix `json:",omitzero"`
 	// Internal is set if tasks that are on no other network get no way out.
 	Internal bool `json:",omitempty"`
+}
+
+// MeshEnd is a board's end of the links that carry networks of driver mesh.
+type MeshEnd struct {
+	// Keys are its public keys (X25519): the one in use, and behind it, while keys
+	// are turned, the one that will be.
+	Keys [][]byte `json:",omitempty"`
+	// Port is where it is reached, in UDP, at the board's addresses.
+	Port uint16 `json:",omitempty"`
+	// Trouble is why the board can't carry such networks, "" if it can.
+	Trouble string `json:",omitempty"`
+}
+
+// FleetMesh is what the fleet tells a board of its own end.
+type FleetMesh struct {
+	// Turns counts how often the operator wanted all boards to take new keys.
+	Turns uint64 `json:",omitempty"`
+	// Keys are the board's own as the others are told them.
+	Keys [][]byte `json:",omitempty"`
+}
+
+// Equal reports whether two ends are one.
+func (m MeshEnd) Equal(o MeshEnd) bool {
+	return m.Port == o.Port && m.Trouble == o.Trouble && slices.EqualFunc(m.Keys, o.Keys, bytes.Equal)
 }
 
 // NetworkBlock is a part of a network's subnet that one board gives to its
@@ -163,8 +188,7 @@ func (s NetworkSpec) Validate() error {
 	c.is("Name", checkName(s.Name))
 	c.that(!slices.Contains(reservedNetworks, s.Name), "Name", "%q is reserved: choose another", s.Name)
 	c.labels("Labels", s.Labels)
-	c.that(s.Driver != DriverMesh, "Driver", "mesh, the default, encrypts what goes between boards and does not exist yet: use vxlan, which sends it in plain, on a LAN that you trust")
-	c.that(s.Driver == DriverVXLAN, "Driver", "%q is not vxlan", s.Driver)
+	c.that(s.Driver == DriverMesh || s.Driver == DriverVXLAN, "Driver", "%q is neither mesh, which encrypts what goes between boards, nor vxlan, which sends it in plain", s.Driver)
 	if s.Subnet.IsValid() {
 		c.is("Subnet", checkSubnet(s.Subnet))
 	}

@@ -76,6 +76,8 @@ type NodeDescription struct {
 	// Subnets that the board reaches by links of its own, but for those of the
 	// fleet's networks: no network may overlap one.
 	Subnets []netip.Prefix `json:",omitempty"`
+	// Mesh is the board's end of encrypted networks.
+	Mesh MeshEnd `json:",omitzero"`
 	// Devices the board has now, by class; but for ordinary ones (see
 	// OrdinaryDevice).
 	Devices []BoardDevices `json:",omitempty"`

@@ -14,6 +14,7 @@ import (
 
 	"github.com/edgeswarm/edgeswarm/agent"
 	"github.com/edgeswarm/edgeswarm/api"
+	"github.com/edgeswarm/edgeswarm/internal/host"
 	"github.com/edgeswarm/edgeswarm/network/dns"
 )
 
@@ -25,25 +26,44 @@ const healEvery = 3 * time.Second
 // routeOwner marks our routes, as the protocol that made them.
 const routeOwner netlink.RouteProtocol = 237
 
-// driver carries packets of networks to other boards.
-type driver interface {
-	// weave makes what carries a network, or mends it: afterwards the blocks of
-	// every peer with an address are reached from this board, which has its own
-	// address in the network, and nothing else of the network is.
-	weave(n *api.NetworkInfo, self api.NodeID, peers map[api.NodeID]netip.Addr) error
-	// mtu is the largest packet that passes between these boards in a network.
-	mtu(peers map[api.NodeID]netip.Addr) int
-	// cut takes away all that carries networks but for those named.
-	cut(keep []*api.NetworkInfo) error
-}
-
 // Learn implements agent.Network.
 func (l *Local) Learn(f agent.Fabric) {
 	l.fabric.Store(&f)
+	l.ring()
+}
+
+// ring has Run look at everything.
+func (l *Local) ring() {
 	select {
 	case l.learned <- struct{}{}:
 	default:
 	}
+}
+
+// Mesh is the board's end of encrypted networks, as others are to know it.
+func (l *Local) Mesh() api.MeshEnd {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.mesh.end()
+}
+
+// TurnKey has the board take a new key for encrypted networks, once no peer would
+// miss it.
+func (l *Local) TurnKey() error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if err := l.mesh.ready(); err != nil {
+		return nil //nolint:nilerr // a board without such networks has none to turn
+	}
+	return l.mesh.keys.due()
+}
+
+// End takes away what tasks and networks have on this board, also that which is
+// meant to outlive edged.
+func (l *Local) End(ctx context.Context) error {
+	err := l.Retain(ctx, nil)
+	l.fabric.Store(&agent.Fabric{})
+	return errors.Join(err, l.reconcile())
 }
 
 // Run makes and mends networks as they were learned, and answers names, until ctx
@@ -59,17 +79,31 @@ func (l *Local) keep(ctx context.Context) {
 	heal := time.NewTicker(healEvery)
 	defer heal.Stop()
 	said := "" // the last trouble, said once
+	watched := 0
 	for {
+		var turn <-chan time.Time
+		pid, turning := l.meshNow()
+		if turning {
+			turn = time.After(turnEvery)
+		}
+		if pid > 0 && pid != watched {
+			watched = pid
+			go l.awaitEnd(ctx, pid)
+		}
+		err := error(nil)
 		select {
 		case <-ctx.Done():
 			return
 		case <-l.learned:
+			err = l.reconcile()
+		case <-turn:
+			err = l.steerMesh()
 		case <-heal.C:
 			if said == "" && !needsCare(l.fabric.Load()) {
 				continue
 			}
+			err = l.reconcile()
 		}
-		err := l.reconcile()
 		switch {
 		case err != nil && err.Error() != said:
 			said = err.Error()
@@ -79,6 +113,39 @@ func (l *Local) keep(ctx context.Context) {
 			l.cfg.Logger.Info("networks are whole again")
 		}
 	}
+}
+
+// turnEvery is how often the links of encrypted networks are looked at while a key
+// is turned: what a board sends with its new key is dropped until its peers have
+// seen that it does.
+const turnEvery = 100 * time.Millisecond
+
+// meshNow is what has to be watched of encrypted networks: the process that
+// carries them, if one does, and whether keys are being turned.
+func (l *Local) meshNow() (pid int, turning bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.mesh.pid, l.mesh.turning || l.mesh.keys.turning()
+}
+
+// awaitEnd has all looked at anew when a process ends.
+func (l *Local) awaitEnd(ctx context.Context, pid int) {
+	if err := host.AwaitExit(ctx, pid); err == nil {
+		l.ring()
+	}
+}
+
+// steerMesh looks at the links of encrypted networks alone.
+func (l *Local) steerMesh() error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	f := l.fabric.Load()
+	if f == nil {
+		return nil
+	}
+	sound, err := l.sound(f, f.Networks)
+	_, e := l.mesh.weave(newWeaving(f), of(api.DriverMesh, sound))
+	return errors.Join(err, e)
 }
 
 // needsCare reports whether there is anything that another tool could take away.
@@ -94,36 +161,53 @@ func (l *Local) reconcile() error {
 	if f == nil {
 		return nil
 	}
-	peers := reachedAt(f.Peers)
-	var woven []*api.NetworkInfo
-	var errs []error
-	for _, n := range f.Networks {
-		if err := l.weave(n, f.Node, peers); err != nil {
-			errs = append(errs, fmt.Errorf("network %s: %w", n.Name, err))
-			continue
-		}
-		woven = append(woven, n)
-	}
-	errs = append(errs, l.rewire(f, woven), l.vxlan.cut(f.Networks), ensureCover(f.Networks), l.ensureRules(f, woven, peers))
+	w := newWeaving(f)
+	woven, err := l.weave(w, f.Networks)
+	err = errors.Join(err, l.rewire(f, woven), l.vxlan.cut(of(api.DriverVXLAN, f.Networks)), l.mesh.cut(of(api.DriverMesh, f.Networks)),
+		ensureCover(f.Networks), l.ensureRules(f, woven, w.peers()))
 	l.names.Learn(l.zone(f), gateways(woven, f.Node))
-	return errors.Join(errs...)
+	return err
 }
 
-// weave makes one network on this board.
-func (l *Local) weave(n *api.NetworkInfo, self api.NodeID, peers map[api.NodeID]netip.Addr) error {
-	if !n.Gateway(self).IsValid() {
-		return nil // until a task of it is here
+// weave makes networks on this board, and answers those that are whole.
+func (l *Local) weave(w weaving, networks []*api.NetworkInfo) (woven []*api.NetworkInfo, err error) {
+	sound, err := l.sound(w.fabric, networks)
+	plain, plainErr := l.vxlan.weave(w, of(api.DriverVXLAN, sound))
+	secret, secretErr := l.mesh.weave(w, of(api.DriverMesh, sound))
+	return slices.Concat(plain, secret), errors.Join(err, plainErr, secretErr)
+}
+
+// sound are the networks that this board can and is to make: that tasks of it are
+// on, that collide with nothing, and that it knows how to carry.
+func (l *Local) sound(f *agent.Fabric, networks []*api.NetworkInfo) (sound []*api.NetworkInfo, err error) {
+	for _, n := range networks {
+		if !n.Gateway(f.Node).IsValid() {
+			continue // until a task of it is here
+		}
+		e := collides(n.Subnet)
+		if n.Driver != api.DriverVXLAN && n.Driver != api.DriverMesh {
+			e = fmt.Errorf("driver %q is not known to this version of edged: update it", n.Driver)
+		}
+		if e == nil {
+			e = setSysctl("/proc/sys/net/ipv4/ip_forward", "1")
+		}
+		if e != nil {
+			err = errors.Join(err, fmt.Errorf("network %s: %w", n.Name, e))
+			continue
+		}
+		sound = append(sound, n)
 	}
-	if n.Driver != api.DriverVXLAN {
-		return fmt.Errorf("driver %q is not known to this version of edged: update it", n.Driver)
+	return sound, err
+}
+
+// of are the networks of a driver.
+func of(driver api.NetworkDriver, networks []*api.NetworkInfo) (all []*api.NetworkInfo) {
+	for _, n := range networks {
+		if n.Driver == driver {
+			all = append(all, n)
+		}
 	}
-	if err := collides(n.Subnet); err != nil {
-		return err
-	}
-	if err := setSysctl("/proc/sys/net/ipv4/ip_forward", "1"); err != nil {
-		return err
-	}
-	return l.vxlan.weave(n, self, peers)
+	return all
 }
 
 // collides reports a route of the board that a network's subnet overlaps: it may
@@ -225,33 +309,6 @@ func ensureCover(networks []*api.NetworkInfo) error {
 
 // coverMetric lets any other route of the same size come first.
 const coverMetric = 4096
-
-// reachedAt picks the address at which each peer is reached: one on a link of
-// this board's, else one behind a gateway. An address that is this board's too,
-// as that of another program's bridge may be, is not the peer's alone.
-func reachedAt(peers []api.Peer) map[api.NodeID]netip.Addr {
-	at := map[api.NodeID]netip.Addr{}
-	for _, p := range peers {
-		best := 0
-		for _, addr := range p.Addrs {
-			if !addr.Addr().Is4() {
-				continue
-			}
-			routes, err := netlink.RouteGet(addr.Addr().AsSlice())
-			if err != nil || len(routes) == 0 || routes[0].Type == unix.RTN_LOCAL {
-				continue
-			}
-			rank := 2
-			if routes[0].Gw != nil {
-				rank = 1
-			}
-			if rank > best {
-				at[p.ID], best = addr.Addr(), rank
-			}
-		}
-	}
-	return at
-}
 
 func gateways(networks []*api.NetworkInfo, self api.NodeID) (all []netip.Addr) {
 	for _, n := range networks {

@@ -31,6 +31,7 @@ const boardEnv = "EDGE_NETWORK_TEST_BOARD"
 // board is what one is to have, as the file says it.
 type board struct {
 	Dir    string
+	Mesh   MeshConfig
 	Fabric agent.Fabric
 }
 
@@ -49,7 +50,7 @@ func beBoard(path string) error {
 			return err
 		}
 		if l == nil {
-			l = New(Config{Dir: b.Dir, Logger: slog.New(slog.NewTextHandler(os.Stderr, nil))})
+			l = New(Config{Dir: b.Dir, Mesh: b.Mesh, Logger: slog.New(slog.NewTextHandler(os.Stderr, nil)).With("board", b.Fabric.Node)})
 			go l.Run(ctx)
 		}
 		l.Learn(b.Fabric)
@@ -66,13 +67,16 @@ func beBoard(path string) error {
 		if err := l.reconcile(); err != nil {
 			return err
 		}
-		fmt.Println("ready")
+		end, err := json.Marshal(l.Mesh())
+		if err != nil {
+			return err
+		}
+		fmt.Println("ready", string(end))
 	}
 	if l == nil {
 		return nil
 	}
-	l.Learn(agent.Fabric{})
-	return l.Retain(ctx, nil)
+	return l.End(ctx)
 }
 
 // lan is boards in namespaces of their own, on one bridge.
@@ -84,9 +88,11 @@ type lan struct {
 
 type boardProcess struct {
 	board
-	ns  string // path of its namespace
-	in  io.Writer
-	out *bufio.Reader
+	ns   string // path of its namespace
+	in   io.Writer
+	out  *bufio.Reader
+	end  api.MeshEnd // as it told last
+	kill func()
 }
 
 // newLAN makes boards at 192.168.77.1, .2 and so on.
@@ -122,7 +128,7 @@ func newLAN(t *testing.T, names ...string) *lan {
 		}
 		l.in(ns, fmt.Sprintf("ip addr add 192.168.77.%d/24 dev lan && ip link set lan up && ip link set lo up", i+1))
 		others := slices.DeleteFunc(slices.Clone(peers), func(p api.Peer) bool { return p.Name == name })
-		l.boards[name] = &boardProcess{ns: ns, board: board{Dir: filepath.Join(l.dir, name), Fabric: agent.Fabric{Node: api.NodeID(name), Peers: others}}}
+		l.boards[name] = &boardProcess{ns: ns, board: board{Dir: filepath.Join(l.dir, name), Mesh: l.meshConfig(name), Fabric: agent.Fabric{Node: api.NodeID(name), Peers: others}}}
 		l.start(l.boards[name], filepath.Join(l.dir, name+".json"))
 	}
 	return l
@@ -153,12 +159,19 @@ func (l *lan) start(b *boardProcess, file string) {
 	if err := cmd.Start(); err != nil {
 		l.t.Fatal(err)
 	}
+	killed := false
 	l.t.Cleanup(func() {
 		in.Close()
-		if err := cmd.Wait(); err != nil {
+		if err := cmd.Wait(); err != nil && !killed {
 			l.t.Error(err)
 		}
 	})
+	b.kill = func() {
+		killed = true
+		if err := cmd.Process.Kill(); err != nil {
+			l.t.Error(err)
+		}
+	}
 	b.in, b.out = in, bufio.NewReader(out)
 }
 
@@ -177,7 +190,12 @@ func (l *lan) learn(names ...string) {
 		if err != nil {
 			l.t.Fatal(err)
 		}
-		if line, err := b.out.ReadString('\n'); err != nil || line != "ready\n" {
+		line, err := b.out.ReadString('\n')
+		end, ready := strings.CutPrefix(line, "ready ")
+		if err == nil && ready {
+			err = json.Unmarshal([]byte(end), &b.end)
+		}
+		if err != nil || !ready {
 			l.t.Fatalf("board %s: %q, %v", name, line, err)
 		}
 	}
@@ -210,7 +228,7 @@ func sh(t *testing.T, command string) {
 	}
 }
 
-// mesh is a network over some boards, each with a /27 of 10.9.VNI.0/24.
+// vxlanNetwork is a network over some boards, each with a /27 of 10.9.VNI.0/24.
 func vxlanNetwork(vni uint32, boards ...string) *api.NetworkInfo {
 	n := &api.NetworkInfo{
 		ID: api.NetworkID(fmt.Sprint("network", vni)), Name: fmt.Sprint("net", vni), Driver: api.DriverVXLAN, VNI: vni, Subnet: netip.MustParsePrefix(fmt.Sprintf("10.9.%d.0/24", vni)),

@@ -1,6 +1,7 @@
 package network
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -29,7 +30,9 @@ type Config struct {
 	// that names one that others than the board itself can reach, all count. Nil
 	// is the system's.
 	Resolvers []string
-	Logger    *slog.Logger
+	// Mesh is of encrypted networks.
+	Mesh   MeshConfig
+	Logger *slog.Logger
 }
 
 // DefaultPool holds 16 candidates for a board's own subnet.
@@ -49,6 +52,7 @@ type Local struct {
 	mu     sync.Mutex // kernel state is changed by one at a time
 	subnet netip.Prefix
 	vxlan  vxlan
+	mesh   *mesh
 	rules  ruleState
 }
 
@@ -63,7 +67,7 @@ func New(cfg Config) *Local {
 		cfg.Resolvers = resolvConfs
 	}
 	return &Local{
-		cfg: cfg, learned: make(chan struct{}, 1),
+		cfg: cfg, learned: make(chan struct{}, 1), mesh: newMesh(cfg.Mesh, cfg.Logger),
 		names: dns.New(dns.Config{Resolvers: func() ([]string, error) { return resolversOf(cfg.Resolvers) }, Logger: cfg.Logger}),
 	}
 }
@@ -163,10 +167,21 @@ func (l *Local) networksOf(task *api.Task) ([]*api.NetworkInfo, error) {
 		if n == nil || !n.Gateway(f.Node).IsValid() {
 			return nil, api.Errorf(api.Unavailable, "", "network %s is not known to this board yet", api.ShortID(at.Network))
 		}
-		if err := l.weave(n, f.Node, reachedAt(f.Peers)); err != nil {
-			return nil, fmt.Errorf("network %s: %w", n.Name, err)
-		}
 		all = append(all, n)
+	}
+	if len(all) == 0 {
+		return nil, nil
+	}
+	// Encrypted networks share a link, which is made as a whole.
+	f, want := l.fabric.Load(), all
+	if len(of(api.DriverMesh, all)) > 0 {
+		want = slices.Concat(of(api.DriverVXLAN, all), of(api.DriverMesh, f.Networks))
+	}
+	woven, err := l.weave(newWeaving(f), want)
+	for _, n := range all {
+		if !slices.Contains(woven, n) {
+			return nil, cmp.Or(err, error(api.Errorf(api.Unavailable, "", "network %s is not made on this board yet", n.Name)))
+		}
 	}
 	return all, nil
 }

@@ -3,6 +3,7 @@ package network
 import (
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"net/netip"
 	"strconv"
@@ -175,20 +176,26 @@ func unpublish(task api.TaskID) error {
 // portFree reports a port on which a program of the board itself listens: the
 // rules would take its traffic away without a word.
 func portFree(p api.PortConfig) error {
+	if err := listens(p); err != nil {
+		return api.Errorf(api.Conflict, "", "port %d/%s of this board is in use by another program: stop it, or publish another port (%w)", p.PublishedPort, p.Protocol, err)
+	}
+	return nil
+}
+
+// listens listens on a port of the board for a moment.
+func listens(p api.PortConfig) error {
 	address := ":" + strconv.Itoa(int(p.PublishedPort))
+	var listener io.Closer
 	var err error
 	if p.Protocol == api.UDP {
-		var conn net.PacketConn
-		if conn, err = net.ListenPacket("udp", address); err == nil {
-			return conn.Close()
-		}
+		listener, err = net.ListenPacket("udp", address)
 	} else {
-		var ln net.Listener
-		if ln, err = net.Listen("tcp", address); err == nil {
-			return ln.Close()
-		}
+		listener, err = net.Listen("tcp", address)
 	}
-	return api.Errorf(api.Conflict, "", "port %d/%s of this board is in use by another program: stop it, or publish another port (%w)", p.PublishedPort, p.Protocol, err)
+	if err != nil {
+		return err
+	}
+	return listener.Close()
 }
 
 // The expressions below are what `nft` would make of the words in their names.

@@ -21,10 +21,6 @@ const (
 	vxlanOverhead = 50
 )
 
-// defaultMTU is that of a board's link until it is known by which one the
-// others are reached.
-const defaultMTU = 1500
-
 // vxlanPrefix begins the names of the links; the network's number follows.
 const vxlanPrefix = "edgex"
 
@@ -38,59 +34,47 @@ var _ driver = vxlan{}
 
 func vxlanName(n *api.NetworkInfo) string { return fmt.Sprintf("%s%06x", vxlanPrefix, n.VNI) }
 
-func (v vxlan) weave(n *api.NetworkInfo, self api.NodeID, peers map[api.NodeID]netip.Addr) error {
-	gateway := n.Gateway(self)
-	link, err := v.ensureLink(n, gateway, v.mtu(peers))
+func (v vxlan) weave(w weaving, networks []*api.NetworkInfo) (woven []*api.NetworkInfo, err error) {
+	for _, n := range networks {
+		if e := v.weaveOne(n, w); e != nil {
+			err = errors.Join(err, fmt.Errorf("network %s: %w", n.Name, e))
+			continue
+		}
+		woven = append(woven, n)
+	}
+	return woven, err
+}
+
+func (v vxlan) weaveOne(n *api.NetworkInfo, w weaving) error {
+	gateway := n.Gateway(w.self)
+	link, err := v.ensureLink(n, gateway, v.mtu(w))
 	if err != nil {
 		return fmt.Errorf("link %s: %w", vxlanName(n), err)
 	}
-	if err := ensureAddr(link, gateway); err != nil {
+	if err := ensureAddrs(link, []netip.Addr{gateway}); err != nil {
 		return fmt.Errorf("address of %s: %w", vxlanName(n), err)
 	}
 	far := map[netip.Addr]netip.Addr{} // a peer's address in the network -> on the LAN
-	routes := map[netip.Prefix]netip.Addr{}
+	routes := map[netip.Prefix]way{}
 	for _, b := range n.Blocks {
-		at, known := peers[b.Node]
-		if b.Node == self || !known {
+		at, known := w.reached(b.Node)
+		if b.Node == w.self || !known {
 			continue
 		}
 		via := n.Gateway(b.Node)
-		far[via], routes[b.Prefix] = at, via
+		far[via], routes[b.Prefix] = at, way{via, gateway}
 	}
 	if err := ensureFar(link, far); err != nil {
 		return fmt.Errorf("peers of %s: %w", vxlanName(n), err)
 	}
-	if err := ensureRoutes(link, routes, gateway); err != nil {
+	if err := ensureRoutes(link, routes); err != nil {
 		return fmt.Errorf("routes of %s: %w", vxlanName(n), err)
 	}
 	return nil
 }
 
-// mtu is the least of the links by which peers are reached, less the headers.
-func (vxlan) mtu(peers map[api.NodeID]netip.Addr) int {
-	least := 0
-	for _, at := range peers {
-		routes, err := netlink.RouteGet(at.AsSlice())
-		if err != nil || len(routes) == 0 {
-			continue
-		}
-		mtu := routes[0].MTU
-		if mtu == 0 {
-			link, err := netlink.LinkByIndex(routes[0].LinkIndex)
-			if err != nil {
-				continue
-			}
-			mtu = link.Attrs().MTU
-		}
-		if least == 0 || mtu < least {
-			least = mtu
-		}
-	}
-	if least == 0 {
-		least = defaultMTU
-	}
-	return least - vxlanOverhead
-}
+// mtu implements driver.
+func (vxlan) mtu(w weaving) int { return w.mtu() - vxlanOverhead }
 
 // ensureLink makes the network's link, or makes it anew if it is another's.
 func (vxlan) ensureLink(n *api.NetworkInfo, gateway netip.Addr, mtu int) (netlink.Link, error) {
@@ -147,28 +131,6 @@ func (vxlan) cut(keep []*api.NetworkInfo) error {
 		}
 	}
 	return nil
-}
-
-// ensureAddr makes addr the link's only IPv4 address.
-func ensureAddr(link netlink.Link, addr netip.Addr) error {
-	have, err := netlink.AddrList(link, netlink.FAMILY_V4)
-	if err != nil {
-		return err
-	}
-	found := false
-	for _, a := range have {
-		if got, _ := netip.AddrFromSlice(a.IP.To4()); got == addr {
-			found = true
-			continue
-		}
-		if err := netlink.AddrDel(link, &a); err != nil {
-			return err
-		}
-	}
-	if found {
-		return nil
-	}
-	return netlink.AddrReplace(link, &netlink.Addr{IPNet: ipNet(addr, 32)})
 }
 
 // ensureFar makes the link's neighbours and forwarding entries those of the
@@ -228,40 +190,6 @@ func ensureFar(link netlink.Link, far map[netip.Addr]netip.Addr) error {
 // fdbEntry is an entry of a VXLAN's forwarding table.
 func fdbEntry(index int, mac net.HardwareAddr, at netip.Addr) *netlink.Neigh {
 	return &netlink.Neigh{LinkIndex: index, Family: unix.AF_BRIDGE, State: netlink.NUD_PERMANENT, Flags: netlink.NTF_SELF, IP: at.AsSlice(), HardwareAddr: mac}
-}
-
-// ensureRoutes makes the link's routes those to the peers' blocks. What the board
-// itself sends there is from its own address in the network.
-func ensureRoutes(link netlink.Link, want map[netip.Prefix]netip.Addr, source netip.Addr) error {
-	have, err := netlink.RouteListFiltered(netlink.FAMILY_V4, &netlink.Route{LinkIndex: link.Attrs().Index, Protocol: routeOwner}, netlink.RT_FILTER_OIF|netlink.RT_FILTER_PROTOCOL)
-	if err != nil {
-		return err
-	}
-	kept := map[netip.Prefix]bool{}
-	for _, r := range have {
-		via, _ := netip.AddrFromSlice(r.Gw.To4())
-		src, _ := netip.AddrFromSlice(r.Src.To4())
-		dst := prefixOf(r.Dst)
-		if want[dst] == via && via.IsValid() && src == source {
-			kept[dst] = true
-			continue
-		}
-		if err := netlink.RouteDel(&r); err != nil && !errors.Is(err, unix.ESRCH) {
-			return err
-		}
-	}
-	for dst, via := range want {
-		if kept[dst] {
-			continue
-		}
-		r := &netlink.Route{
-			LinkIndex: link.Attrs().Index, Dst: ipNetOf(dst), Gw: via.AsSlice(), Src: source.AsSlice(), Flags: int(netlink.FLAG_ONLINK), Protocol: routeOwner,
-		}
-		if err := netlink.RouteReplace(r); err != nil {
-			return fmt.Errorf("to %v: %w", dst, err)
-		}
-	}
-	return nil
 }
 
 func ipNetOf(p netip.Prefix) *net.IPNet { return ipNet(p.Addr(), p.Bits()) }

@@ -26,7 +26,7 @@ func (l *Local) wire(task api.TaskID, nsPath string, index int, inner string, ad
 		return err
 	}
 	defer leave()
-	mtu := l.vxlan.mtu(reachedAt(l.fabric.Load().Peers))
+	mtu := l.driver(n).mtu(newWeaving(l.fabric.Load()))
 	out, err := ensureWire(outer, inner, inside, ns, mtu, macOf(gateway), macOf(addr))
 	if err != nil {
 		return fmt.Errorf("make link %s: %w", outer, err)
@@ -35,6 +35,14 @@ func (l *Local) wire(task api.TaskID, nsPath string, index int, inner string, ad
 		return fmt.Errorf("set up %s: %w", inner, err)
 	}
 	return lead(out, addr, gateway)
+}
+
+// driver is what carries a network.
+func (l *Local) driver(n *api.NetworkInfo) driver {
+	if n.Driver == api.DriverMesh {
+		return l.mesh
+	}
+	return l.vxlan
 }
 
 // lead makes the way to a task's address by its link; what the board itself sends

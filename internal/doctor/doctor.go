@@ -127,10 +127,6 @@ func containerd(f host.Facts) (all []api.Finding) {
 	return all
 }
 
-// leastUserspace is the memory that a board needs for WireGuard outside of the
-// kernel, which grows under load: what is called 1 GB is sold with less.
-const leastUserspace = 900 << 20
-
 // dataPath says how networks between boards will reach this one.
 func dataPath(f host.Facts) api.Finding {
 	const check, why = "mesh networks", "networks between boards go through WireGuard"
@@ -138,7 +134,7 @@ func dataPath(f host.Facts) api.Finding {
 	switch k := f.Kernel; {
 	case k.WireGuard == host.Yes:
 		return ok(check, "through the kernel's WireGuard")
-	case k.TUN == host.Yes && f.Memory >= leastUserspace:
+	case k.TUN == host.Yes && f.Memory >= host.WireGuardMemory:
 		return warning(check, "through WireGuard in a process of its own: the kernel has none", "it takes more memory, and is slower than the kernel's", mend)
 	case k.TUN == host.Yes && k.VXLAN == host.Yes:
 		return warning(check, fmt.Sprintf("VXLAN only, in plain and when asked for: the kernel has no WireGuard, and %d MiB of memory are too few for one outside of it", f.Memory>>20), why, mend)

@@ -15,31 +15,64 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// probeKernel asks the kernel for what tasks and networks need, in a network
-// namespace of its own that goes at once.
+// probeKernel asks the kernel for what tasks and networks need.
 func probeKernel() KernelFacts {
-	f := KernelFacts{Release: release(), Overlayfs: probeOverlayfs(), TUN: No}
-	if tun, err := os.OpenFile("/dev/net/tun", os.O_RDWR, 0); err == nil { // loads the module
-		tun.Close()
-		f.TUN = Yes
-	}
+	f := KernelFacts{Release: release(), Overlayfs: probeOverlayfs(), TUN: TUN()}
+	apart(func() {
+		f.WireGuard = probeWireGuard()
+		attrs := netlink.NewLinkAttrs()
+		attrs.Name = "probe1"
+		f.VXLAN = offered(netlink.LinkAdd(&netlink.Vxlan{LinkAttrs: attrs, VxlanId: 1, Port: 4789}))
+		f.Nftables = probeNftables()
+	})
+	return f
+}
+
+// apart runs a probe in a network namespace of its own that goes at once; not at
+// all if there can't be one.
+func apart(probe func()) {
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
 		// The thread dies with this goroutine, because it is never unlocked.
 		runtime.LockOSThread()
-		if unix.Unshare(unix.CLONE_NEWNET) != nil {
-			return
+		if unix.Unshare(unix.CLONE_NEWNET) == nil {
+			probe()
 		}
-		attrs := netlink.NewLinkAttrs()
-		attrs.Name = "probe0"
-		f.WireGuard = offered(netlink.LinkAdd(&netlink.Wireguard{LinkAttrs: attrs}))
-		attrs.Name = "probe1"
-		f.VXLAN = offered(netlink.LinkAdd(&netlink.Vxlan{LinkAttrs: attrs, VxlanId: 1, Port: 4789}))
-		f.Nftables = probeNftables()
 	}()
 	<-done
-	return f
+}
+
+func probeWireGuard() Answer {
+	attrs := netlink.NewLinkAttrs()
+	attrs.Name = "probe0"
+	return offered(netlink.LinkAdd(&netlink.Wireguard{LinkAttrs: attrs}))
+}
+
+// WireGuardMemory is what a board needs for WireGuard outside of the kernel, which
+// grows under load: what is called 1 GB is sold with less.
+const WireGuardMemory = 900 << 20
+
+// KernelWireGuard reports whether the kernel has WireGuard. It loads the module.
+func KernelWireGuard() (has Answer) {
+	apart(func() { has = probeWireGuard() })
+	return has
+}
+
+// TUN reports whether a program can make links. It loads the module.
+func TUN() Answer {
+	tun, err := os.OpenFile("/dev/net/tun", os.O_RDWR, 0)
+	if err != nil {
+		return No
+	}
+	tun.Close()
+	return Yes
+}
+
+// IsProgram reports whether there is a program at a path.
+func IsProgram(path string) bool {
+	found, err := exec.LookPath(path)
+	return err == nil && found == path
 }
 
 // offered reads a kernel's answer: what it has not, it calls not supported.

@@ -92,3 +92,33 @@ func MoveToCgroup(pid int, cgroup string) error {
 	}
 	return nil
 }
+
+// LimitMemory bounds what the processes of a control group may use together, in
+// bytes.
+func LimitMemory(cgroup string, most int64) error {
+	file := filepath.Join("/sys/fs/cgroup/memory", cgroup, "memory.limit_in_bytes") // version 1
+	if _, err := os.Stat("/sys/fs/cgroup/cgroup.controllers"); err == nil {
+		dir := filepath.Join("/sys/fs/cgroup", cgroup)
+		file = filepath.Join(dir, "memory.max")
+		if _, err := os.Stat(file); errors.Is(err, os.ErrNotExist) {
+			if err := os.WriteFile(filepath.Join(filepath.Dir(dir), "cgroup.subtree_control"), []byte("+memory"), 0); err != nil {
+				return fmt.Errorf("limit memory: %w", err)
+			}
+		}
+	}
+	if err := os.WriteFile(file, strconv.AppendInt(nil, most, 10), 0); err != nil {
+		return fmt.Errorf("limit memory: %w", err)
+	}
+	return nil
+}
+
+// RemoveCgroup lets go of a control group that is empty. One that is not, or is
+// not there, stays as it is.
+func RemoveCgroup(cgroup string) {
+	for _, pattern := range []string{"/sys/fs/cgroup", "/sys/fs/cgroup/*"} {
+		dirs, _ := filepath.Glob(pattern + cgroup)
+		for _, dir := range dirs {
+			_ = unix.Rmdir(dir)
+		}
+	}
+}

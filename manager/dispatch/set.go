@@ -39,13 +39,18 @@ func newRoster(v *store.View, servers map[api.NodeID]bool, latest func(*api.Task
 }
 
 func peerOf(node *api.Node, servers map[api.NodeID]bool) *api.Peer {
-	return &api.Peer{ID: node.ID, Name: node.Name(), Addrs: node.Status.Addrs, Manager: servers[node.ID], Platform: node.Description.Platform}
+	p := &api.Peer{ID: node.ID, Name: node.Name(), Addrs: node.Status.Addrs, Manager: servers[node.ID], Platform: node.Description.Platform}
+	if mesh := node.Description.Mesh; len(mesh.Keys) > 0 {
+		p.Mesh = &api.MeshEnd{Keys: mesh.Keys, Port: mesh.Port}
+	}
+	return p
 }
 
 func fleetInfo(c *api.Cluster, node *api.Node, voter bool) api.FleetInfo {
 	return api.FleetInfo{
 		ID: c.ID, Name: c.Spec.Name, RootCAPEM: c.RootCA.CertPEM, FoundedAt: c.FoundedAt,
 		Touched: c.Touched, FoldedInto: c.FoldedInto, Role: node.Spec.Role, Voter: voter, CertExpiry: certExpiry(c),
+		Mesh: api.FleetMesh{Turns: c.MeshTurns, Keys: node.Description.Mesh.Keys},
 	}
 }
 
