@@ -26,6 +26,7 @@ build: ## bin/edged, bin/edgectl and the lab's tools, for this machine
 	$(GOBUILD) -o bin/ ./cmd/... ./internal/lab/webd
 
 DIST := edged-linux-amd64 edged-linux-arm64 edged-linux-arm \
+        edge-wireguard-linux-amd64 edge-wireguard-linux-arm64 edge-wireguard-linux-arm \
         edgectl-linux-amd64 edgectl-linux-arm64 edgectl-linux-arm \
         edgectl-darwin-amd64 edgectl-darwin-arm64 edgectl-windows-amd64.exe
 
@@ -34,6 +35,9 @@ dist/%: FORCE
 	@mkdir -p dist
 	GOOS=$(word 2,$(subst -, ,$(basename $*))) GOARCH=$(word 3,$(subst -, ,$(basename $*))) GOARM=6 \
 		$(GOBUILD) -o $@ ./cmd/$(word 1,$(subst -, ,$*))
+dist/edge-wireguard-linux-%: FORCE
+	@mkdir -p dist
+	GOOS=linux GOARCH=$* GOARM=6 $(GOBUILD) -o $@ ./cmd/edge-wireguard
 FORCE:
 
 ARCH ?= arm64

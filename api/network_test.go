@@ -18,19 +18,19 @@ func TestNetworkSpecs(t *testing.T) {
 		spec NetworkSpec
 		word string // of the error; "" is none
 	}{
-		"picked subnet":   {NetworkSpec{Annotations: Annotations{Name: "back"}, Driver: DriverVXLAN}, ""},
-		"own subnet":      {subnet("10.9.0.0/16"), ""},
-		"smallest":        {subnet("192.168.7.64/26"), ""},
-		"too small":       {subnet("192.168.7.64/27"), "between /8 and /26"},
-		"bits behind":     {subnet("10.9.0.1/16"), "10.9.0.0/16 is one"},
-		"IPv6":            {subnet("fd00::/64"), "not of IPv4"},
-		"loopback":        {subnet("127.0.0.0/16"), "no range for hosts"},
-		"multicast":       {subnet("224.0.0.0/16"), "no range for hosts"},
-		"no name":         {NetworkSpec{Driver: DriverVXLAN}, "name is needed"},
-		"reserved name":   {NetworkSpec{Annotations: Annotations{Name: "ingress"}, Driver: DriverVXLAN}, "reserved"},
-		"no DNS label":    {NetworkSpec{Annotations: Annotations{Name: "back_end"}, Driver: DriverVXLAN}, "not a DNS label"},
-		"unknown driver":  {NetworkSpec{Annotations: Annotations{Name: "back"}, Driver: "overlay"}, `"overlay" is not vxlan`},
-		"never in secret": {NetworkSpec{Annotations: Annotations{Name: "back"}}.Defaults(), "use vxlan, which sends it in plain"},
+		"picked subnet":  {NetworkSpec{Annotations: Annotations{Name: "back"}, Driver: DriverVXLAN}, ""},
+		"own subnet":     {subnet("10.9.0.0/16"), ""},
+		"smallest":       {subnet("192.168.7.64/26"), ""},
+		"too small":      {subnet("192.168.7.64/27"), "between /8 and /26"},
+		"bits behind":    {subnet("10.9.0.1/16"), "10.9.0.0/16 is one"},
+		"IPv6":           {subnet("fd00::/64"), "not of IPv4"},
+		"loopback":       {subnet("127.0.0.0/16"), "no range for hosts"},
+		"multicast":      {subnet("224.0.0.0/16"), "no range for hosts"},
+		"no name":        {NetworkSpec{Driver: DriverVXLAN}, "name is needed"},
+		"reserved name":  {NetworkSpec{Annotations: Annotations{Name: "ingress"}, Driver: DriverVXLAN}, "reserved"},
+		"no DNS label":   {NetworkSpec{Annotations: Annotations{Name: "back_end"}, Driver: DriverVXLAN}, "not a DNS label"},
+		"unknown driver": {NetworkSpec{Annotations: Annotations{Name: "back"}, Driver: "overlay"}, `"overlay" is neither mesh`},
+		"default driver": {NetworkSpec{Annotations: Annotations{Name: "back"}}.Defaults(), ""},
 	} {
 		err := c.spec.Validate()
 		if c.word == "" && err != nil || c.word != "" && (KindOf(err) != Invalid || !strings.Contains(err.Error(), c.word)) {

@@ -25,6 +25,8 @@ type (
 		RequestID RequestID
 		Network   string
 	}
+	// RotateKeysRequest asks for new keys.
+	RotateKeysRequest struct{ RequestID RequestID }
 )
 
 // NetworkServer keeps the fleet's networks. The leader answers, as for
@@ -37,6 +39,10 @@ type NetworkServer interface {
 	GetNetwork(context.Context, *GetNetworkRequest) (*NetworkResponse, error)
 	// RemoveNetwork is Conflict, naming the services, while any uses it.
 	RemoveNetwork(context.Context, *RemoveNetworkRequest) (*Empty, error)
+	// RotateKeys has every board take a new key for encrypted networks. It returns
+	// once that is wanted; the boards do it in the seconds after, or when they are
+	// back.
+	RotateKeys(context.Context, *RotateKeysRequest) (*Empty, error)
 }
 
 const networkService = "edge.v1.Network"
@@ -49,6 +55,7 @@ var NetworkDesc = grpc.ServiceDesc{
 		unary("ListNetworks", NetworkServer.ListNetworks),
 		unary("GetNetwork", NetworkServer.GetNetwork),
 		unary("RemoveNetwork", NetworkServer.RemoveNetwork),
+		unary("RotateKeys", NetworkServer.RotateKeys),
 	},
 }
 
@@ -78,4 +85,9 @@ func (c *NetworkClient) GetNetwork(ctx context.Context, r *GetNetworkRequest) (*
 // RemoveNetwork calls NetworkServer.RemoveNetwork.
 func (c *NetworkClient) RemoveNetwork(ctx context.Context, r *RemoveNetworkRequest) (*Empty, error) {
 	return invoke[Empty](ctx, c.cc, networkMethods+"RemoveNetwork", r)
+}
+
+// RotateKeys calls NetworkServer.RotateKeys.
+func (c *NetworkClient) RotateKeys(ctx context.Context, r *RotateKeysRequest) (*Empty, error) {
+	return invoke[Empty](ctx, c.cc, networkMethods+"RotateKeys", r)
 }

@@ -212,7 +212,7 @@ func TestHasDevice(t *testing.T) {
 
 // TestEqualSeesEveryField: a description that differs in any field differs.
 func TestEqualSeesEveryField(t *testing.T) {
-	base := NodeDescription{Subnets: []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8")}, Devices: []BoardDevices{{Class: "gpu", Paths: []string{"/dev/dri/card0"}}}, Volumes: []string{"data"}}
+	base := NodeDescription{Subnets: []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8")}, Devices: []BoardDevices{{Class: "gpu", Paths: []string{"/dev/dri/card0"}}}, Volumes: []string{"data"}, Mesh: MeshEnd{Keys: [][]byte{{1}}}}
 	if !base.Equal(Clone(base)) {
 		t.Error("a copy differs")
 	}
@@ -236,6 +236,8 @@ func change(t *testing.T, v reflect.Value) {
 		v.SetString(v.String() + "x")
 	case reflect.Int64:
 		v.SetInt(v.Int() + 1)
+	case reflect.Uint8:
+		v.SetUint(v.Uint() + 1)
 	case reflect.Struct:
 		change(t, v.Field(0))
 	case reflect.Slice:

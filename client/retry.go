@@ -103,7 +103,8 @@ func repeatable(req any) bool {
 	switch req.(type) {
 	case *api.GetClusterRequest, *api.ListNodesRequest, *api.GetNodeRequest, *api.ListServicesRequest,
 		*api.GetServiceRequest, *api.ListTasksRequest, *api.GetTaskRequest, *api.ListImagesRequest,
-		*api.ListSecretsRequest, *api.GetSecretRequest, *api.ListConfigsRequest, *api.GetConfigRequest, *api.ForecastServiceRequest, *api.UsageRequest, *api.VolumesRequest:
+		*api.ListSecretsRequest, *api.GetSecretRequest, *api.ListConfigsRequest, *api.GetConfigRequest, *api.ForecastServiceRequest, *api.UsageRequest, *api.VolumesRequest,
+		*api.ListNetworksRequest, *api.GetNetworkRequest:
 		return true
 	case *api.Empty: // GetBoard: the only call of this kind
 		return true
@@ -141,6 +142,12 @@ func requestID(req any) *api.RequestID {
 	case *api.CreateConfigRequest:
 		return &r.RequestID
 	case *api.RemoveConfigRequest:
+		return &r.RequestID
+	case *api.CreateNetworkRequest:
+		return &r.RequestID
+	case *api.RemoveNetworkRequest:
+		return &r.RequestID
+	case *api.RotateKeysRequest:
 		return &r.RequestID
 	default:
 		return nil

@@ -18,7 +18,7 @@ import (
 // letter follow, so that runs on one machine stay apart.
 const labPrefix = "edgee2e"
 
-// bin is the folder of edged, edgectl and webd.
+// bin is the folder of edged, edgectl, edge-wireguard and webd.
 var bin string
 
 func TestMain(m *testing.M) {
@@ -53,7 +53,7 @@ func run(m *testing.M) (int, error) {
 
 // build makes the programs as a release has them.
 func build(dir string) error {
-	cmd := exec.Command("go", "build", "-trimpath", "-buildvcs=false", "-tags", "grpcnotrace,nethttpomithttp2", "-o", dir+"/", "./cmd/edged", "./cmd/edgectl", "./internal/lab/webd")
+	cmd := exec.Command("go", "build", "-trimpath", "-buildvcs=false", "-tags", "grpcnotrace,nethttpomithttp2", "-o", dir+"/", "./cmd/edged", "./cmd/edgectl", "./cmd/edge-wireguard", "./internal/lab/webd")
 	cmd.Dir = ".."
 	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
 	if out, err := cmd.CombinedOutput(); err != nil {

@@ -344,10 +344,12 @@ func against(p wireguard.PeerChange, have *wireguard.Peer) (change wireguard.Pee
 		p.Keepalive = nil
 	}
 	slices.SortFunc(have.Allowed, comparePrefixes)
-	if slices.Equal(p.Allowed, have.Allowed) {
-		p.Replace, p.Allowed = false, nil
+	// What it may speak for already is not taken from it for a moment in between.
+	if !slices.ContainsFunc(have.Allowed, func(b netip.Prefix) bool { return !slices.Contains(p.Allowed, b) }) {
+		p.Replace = false
+		p.Allowed = slices.DeleteFunc(slices.Clone(p.Allowed), func(b netip.Prefix) bool { return slices.Contains(have.Allowed, b) })
 	}
-	return p, p.Replace || p.Keepalive != nil || p.Endpoint.IsValid()
+	return p, p.Replace || len(p.Allowed) > 0 || p.Keepalive != nil || p.Endpoint.IsValid()
 }
 
 // mtu implements driver.

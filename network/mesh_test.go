@@ -312,7 +312,7 @@ func TestLargePacketsPassANarrowWay(t *testing.T) {
 	router := l.router(t)
 	l.in(l.boards["b1"].ns, "ip route add 172.30.0.0/24 via 192.168.77.200")
 	l.boards["b1"].Fabric.Peers[0].Addrs = []netip.AddrPort{netip.MustParseAddrPort("172.30.0.2:2377")}
-	l.in(router, "ip link set inner mtu 1300")
+	l.in(router, "ip route replace 172.30.0.0/24 dev inner mtu lock 1300 && ip route replace 192.168.77.0/24 dev lan mtu lock 1300")
 	l.learn(l.everywhere([]*api.NetworkInfo{n})...)
 	l.reachesWithin(20*time.Second, l.nsOf("b2", b), a)
 	began := time.Now()
@@ -335,7 +335,7 @@ func (l *lan) router(t *testing.T) (ns string) {
 	ns = "/run/netns/" + l.name("router")
 	sh(t, fmt.Sprintf("ip link add router type veth peer name lan netns %[1]s && ip link set router master lan0 up", l.name("router")))
 	l.in(ns, "ip addr add 192.168.77.200/24 dev lan && ip link set lan up && echo 1 > /proc/sys/net/ipv4/ip_forward")
-	l.in(l.boards["b2"].ns, "ip link del lan")
+	l.in(l.boards["b2"].ns, "ip link set lan down && ip link set lan name unplugged")
 	handle := l.open(l.boards["b2"].ns)
 	defer handle.Close()
 	sh(t, fmt.Sprintf("ip -n %s link add inner type veth peer name outer", l.name("router")))
@@ -528,4 +528,3 @@ func TestWhatAMeshNeeds(t *testing.T) {
 		}
 	}
 }
-

@@ -14,6 +14,7 @@ import (
 	"github.com/edgeswarm/edgeswarm/api"
 	"github.com/edgeswarm/edgeswarm/identity"
 	"github.com/edgeswarm/edgeswarm/internal/host"
+	"github.com/edgeswarm/edgeswarm/network"
 )
 
 // Config of a board. Zero values mean the defaults named with each field.
@@ -47,6 +48,8 @@ type Config struct {
 	CgroupParent string
 	// TaskSubnets is the pool of the board's own task subnet (default 10.210.0.0/16).
 	TaskSubnets string
+	// MeshPort is the one UDP port of encrypted networks (default 51820).
+	MeshPort uint16
 
 	// RegistryMirrors are URLs to ask before a registry, by the registry's name.
 	RegistryMirrors map[string]string
@@ -90,6 +93,9 @@ func (c Config) withDefaults() (Config, error) {
 	set(&c.Namespace, "edgeswarm")
 	set(&c.CgroupParent, "/edgeswarm")
 	set(&c.TaskSubnets, "10.210.0.0/16")
+	if c.MeshPort == 0 {
+		c.MeshPort = network.DefaultMeshPort
+	}
 	if c.ReserveMemory == 0 {
 		c.ReserveMemory = 64 << 20
 	}

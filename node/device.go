@@ -24,7 +24,7 @@ func (b *Board) introduce() error {
 	}
 	p := b.parts
 	b.self.Store(&api.NodeDescription{
-		Hostname: b.cfg.Name, Platform: p.Platform, Resources: p.Resources, Model: p.Model, MemoryTotal: p.MemoryTotal, Devices: devices, Subnets: subnets,
+		Hostname: b.cfg.Name, Platform: p.Platform, Resources: p.Resources, Model: p.Model, MemoryTotal: p.MemoryTotal, Devices: devices, Subnets: subnets, Mesh: b.parts.Network.Mesh(),
 		Engine: api.EngineDescription{EngineVersion: b.cfg.Version}, BootID: b.cfg.BootID, Trouble: b.cfg.Trouble,
 	})
 	return nil
@@ -48,7 +48,7 @@ func (b *Board) devicesOf(class string) ([]string, error) {
 	return nil, err
 }
 
-// watchSelf keeps the board's account of its devices and subnets true.
+// watchSelf keeps the board's account of its devices, subnets and keys true.
 func (b *Board) watchSelf(ctx context.Context) error {
 	tick := time.NewTicker(lookEvery)
 	defer tick.Stop()
@@ -70,6 +70,7 @@ func (b *Board) watchSelf(ctx context.Context) error {
 			b.cfg.Logger.Warn("subnets of this board unknown", "err", err)
 			continue
 		}
+		next.Mesh = b.parts.Network.Mesh()
 		next.Devices, before = settle(now.Devices, before, seen), seen
 		if !next.Equal(now) {
 			b.self.Store(&next)

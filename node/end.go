@@ -4,11 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net/netip"
-	"path/filepath"
 	"time"
 
-	"github.com/edgeswarm/edgeswarm/network"
 	"github.com/edgeswarm/edgeswarm/runtime"
 )
 
@@ -33,13 +30,12 @@ func RunEndTasks(ctx context.Context, cfg Config) (err error) {
 	defer func() { err = errors.Join(err, dir.Close()) }()
 	ctx, cancel := context.WithTimeout(ctx, endWithin)
 	defer cancel()
-	pool, err := netip.ParsePrefix(cfg.TaskSubnets)
+	networks, err := newNetwork(cfg, dir)
 	if err != nil {
 		return err
 	}
 	err = endContainers(ctx, cfg, dir)
-	networks := network.New(network.Config{Dir: filepath.Join(cfg.RunDir, "tasks"), Pool: pool, Logger: cfg.Logger.With("room", "network")})
-	return errors.Join(err, networks.Retain(ctx, nil), newLogs(cfg, dir).Shutdown(ctx))
+	return errors.Join(err, networks.End(ctx), newLogs(cfg, dir).Shutdown(ctx))
 }
 
 // endContainers removes all containers, and ends the daemon that edged kept.

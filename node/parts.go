@@ -65,6 +65,10 @@ type Network interface {
 	Run(ctx context.Context) error
 	// Subnets are those that tasks' networks must keep clear of on this board.
 	Subnets() ([]netip.Prefix, error)
+	// Mesh is the board's end of encrypted networks. TurnKey has it take a new key,
+	// once every peer that it speaks with can hear of that.
+	Mesh() api.MeshEnd
+	TurnKey() error
 }
 
 // Images is a board's share of the fleet's images. Implemented by image.Store.

@@ -89,6 +89,10 @@ func (m *membership) renewOnce(ctx context.Context) error {
 		return err
 	}
 	m.logger.Info("certificate renewed", "expires", m.board.keeper.Expires())
+	// The other key by which peers know this board is as old.
+	if err := m.board.parts.Network.TurnKey(); err != nil {
+		m.logger.Warn("key of encrypted networks is not turned", "err", err)
+	}
 	return m.board.clock.Save()
 }
 

@@ -68,10 +68,6 @@ func openParts(cfg Config, dir *stateDir) (p Parts, done func() error, err error
 	if err := machine(cfg, &p); err != nil {
 		return p, nil, err
 	}
-	pool, err := netip.ParsePrefix(cfg.TaskSubnets)
-	if err != nil {
-		return p, nil, err
-	}
 	if err := os.MkdirAll(cfg.RunDir, 0o755); err != nil {
 		return p, nil, fmt.Errorf("make run directory: %w", err)
 	}
@@ -118,10 +114,35 @@ func openParts(cfg Config, dir *stateDir) (p Parts, done func() error, err error
 			Dial: n.DialBlob, Neighbours: n.Neighbours, Mirrors: cfg.RegistryMirrors, Logger: cfg.Logger.With("room", "image"),
 		})
 	}
-	p.Network = network.New(network.Config{Dir: filepath.Join(cfg.RunDir, "tasks"), Pool: pool, Logger: cfg.Logger.With("room", "network")})
+	if p.Network, err = newNetwork(cfg, dir); err != nil {
+		return p, nil, err
+	}
 	p.Logs = newLogs(cfg, dir)
 	p.Interfaces = kernelInterfaces{cfg.Logger}
 	return p, done, nil
+}
+
+// newNetwork makes the board's end of networks.
+func newNetwork(cfg Config, dir *stateDir) (*network.Local, error) {
+	pool, err := netip.ParsePrefix(cfg.TaskSubnets)
+	if err != nil {
+		return nil, err
+	}
+	self, err := os.Executable()
+	if err != nil {
+		return nil, fmt.Errorf("find this program: %w", err)
+	}
+	memory, err := host.Memory()
+	if err != nil {
+		return nil, err
+	}
+	return network.New(network.Config{
+		Dir: filepath.Join(cfg.RunDir, "tasks"), Pool: pool, Logger: cfg.Logger.With("room", "network"),
+		Mesh: network.MeshConfig{
+			KeyFile: dir.room("mesh.key"), Port: cfg.MeshPort, Memory: memory,
+			Program: filepath.Join(filepath.Dir(self), "edge-wireguard"), Dir: filepath.Join(cfg.RunDir, "wireguard"), Cgroup: cfg.ownCgroup("wireguard"),
+		},
+	}), nil
 }
 
 // maxFiles bounds what tasks' secrets and configs take of the board's memory.

@@ -17,7 +17,7 @@ import (
 
 func newNetwork(c *cli) *cobra.Command {
 	return group("network", "Manage networks of tasks across boards",
-		newNetworkCreate(c), newNetworkLs(c), newNetworkInspect(c), newNetworkRm(c))
+		newNetworkCreate(c), newNetworkLs(c), newNetworkInspect(c), newNetworkRm(c), newNetworkRotateKeys(c))
 }
 
 func newNetworkCreate(c *cli) *cobra.Command {
@@ -28,17 +28,23 @@ func newNetworkCreate(c *cli) *cobra.Command {
 		Long: `Make a network. Tasks on it reach each other on any board, by address and by
 name, and nobody else reaches them there.
 
-The driver says how packets go from board to board. vxlan sends them in plain:
-whoever is on the boards' LAN can read them.`,
-		Example: "  edgectl network create --driver vxlan back\n  edgectl network create --driver vxlan --subnet 10.9.0.0/16 --internal db",
+The driver says how packets go from board to board. mesh encrypts them, by
+WireGuard; it works across routers, and where one board is behind an address
+translation. vxlan sends them in plain: whoever is on the boards' LAN can read
+them, and change them.`,
+		Example: "  edgectl network create back\n  edgectl network create --subnet 10.9.0.0/16 --internal db\n  edgectl network create --driver vxlan fast",
 		Args:    needArgs(1, 1),
 	}
 	fs := cmd.Flags()
-	driver := define(fs, "driver,d", flagvalue.Text, "driver", "vxlan: in plain; mesh (default), encrypted, is not there yet")
+	driver := define(fs, "driver,d", flagvalue.Text, "driver", "mesh (default): encrypted; vxlan: in plain")
 	subnet := define(fs, "subnet", flagvalue.Subnet, "prefix", "addresses of its tasks, such as 10.9.0.0/16 (default: a free part of "+api.DefaultNetworkPool.String()+")")
 	labels := defineList(fs, "label", flagvalue.ParsePair, "key=value", "set a label")
 	fs.BoolVar(&internal, "internal", false, "give tasks that are on no other network no way out of it")
+	opts := defineList(fs, "opt,o", flagvalue.ParsePair, "option", "encrypted: as the default driver does anyway")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		if err := encryptedOption(opts.Values, driver.Or("")); err != nil {
+			return err
+		}
 		spec := api.NetworkSpec{
 			Annotations: api.Annotations{Name: args[0], Labels: flagvalue.Map(labels.Values)},
 			Driver:      api.NetworkDriver(driver.Or("")), Subnet: subnet.Or(netip.Prefix{}), Internal: internal,
@@ -55,6 +61,19 @@ whoever is on the boards' LAN can read them.`,
 		})(cmd, args)
 	}
 	return cmd
+}
+
+// encryptedOption takes Swarm's way to ask for encryption, and no other option.
+func encryptedOption(opts []flagvalue.Pair, driver string) error {
+	for _, o := range opts {
+		if o.Key != "encrypted" || o.Value != "" && o.Value != "true" {
+			return invalidf("--opt %s: there is none but encrypted, which is the default; the MTU follows the boards' links by itself", o.Key)
+		}
+		if driver == string(api.DriverVXLAN) {
+			return invalidf("--opt encrypted: driver vxlan sends in plain; leave out --driver, and packets are encrypted")
+		}
+	}
+	return nil
 }
 
 // networkRow is a line of `network ls`.
@@ -135,6 +154,25 @@ func newNetworkRm(c *cli) *cobra.Command {
 				fmt.Fprintln(c.out, ref)
 			}
 			return failed
+		}),
+	}
+}
+
+func newNetworkRotateKeys(c *cli) *cobra.Command {
+	return &cobra.Command{
+		Use:   "rotate-keys",
+		Short: "Have all boards take new keys for encrypted networks",
+		Long: `Have all boards take new keys for encrypted networks. Each makes its key by itself
+and keeps it; the others are told its public half first, so that connections
+stand. It takes about ten seconds; a board that is off does it when it is back.
+
+Boards also do it by themselves, whenever their certificates are renewed (see
+` + "`edgectl update --cert-expiry`" + `).`,
+		Example: "  edgectl network rotate-keys",
+		Args:    noArgs,
+		RunE: c.with(func(ctx context.Context, node *client.Client, _ []string) error {
+			_, err := node.Network().RotateKeys(ctx, &api.RotateKeysRequest{})
+			return err
 		}),
 	}
 }

@@ -61,7 +61,7 @@ func config(b settings.Board) node.Config {
 		Name: b.Name, StateDir: b.StateDir, RunDir: b.RunDir,
 		Listen: b.Listen, Advertise: b.Advertise,
 		FleetKey: b.FleetKey, JoinToken: b.JoinToken, JoinAddrs: b.JoinAddrs, Labels: b.Labels,
-		Containerd: b.Containerd, Namespace: b.Namespace, CgroupParent: b.CgroupParent, TaskSubnets: b.TaskSubnets,
+		Containerd: b.Containerd, Namespace: b.Namespace, CgroupParent: b.CgroupParent, TaskSubnets: b.TaskSubnets, MeshPort: b.MeshPort,
 		RegistryMirrors: b.RegistryMirrors, Consoles: b.Consoles, Trouble: b.Trouble,
 		ReserveMemory: b.ReserveMemory, GenericResources: b.GenericResources, BootID: b.BootID,
 		BuildTime: build.Time(), Version: build.Version,

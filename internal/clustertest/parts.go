@@ -66,6 +66,8 @@ func (network) Detach(context.Context, api.TaskID) error   { return nil }
 func (network) Retain(context.Context, []api.TaskID) error { return nil }
 func (network) Learn(agent.Fabric)                         {}
 func (network) Subnets() ([]netip.Prefix, error)           { return nil, nil }
+func (network) Mesh() api.MeshEnd                          { return api.MeshEnd{} }
+func (network) TurnKey() error                             { return nil }
 
 func (network) Run(ctx context.Context) error {
 	<-ctx.Done()

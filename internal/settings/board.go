@@ -28,6 +28,7 @@ type Board struct {
 	Namespace           string
 	CgroupParent        string
 	TaskSubnets         string
+	MeshPort            uint16
 	ReserveMemory       int64
 	GenericResources    []string
 	RegistryMirrors     map[string]string
@@ -54,6 +55,7 @@ func (b *Board) Flags() *pflag.FlagSet {
 	f.StringVar(&b.Namespace, "namespace", "edgeswarm", "containerd namespace for our containers")
 	f.StringVar(&b.CgroupParent, "cgroup-parent", "/edgeswarm", "`path` where tasks' cgroups are made")
 	f.StringVar(&b.TaskSubnets, "task-subnets", "10.210.0.0/16", "`prefix` to take the board's own task subnet from")
+	f.Uint16Var(&b.MeshPort, "mesh-port", 51820, "the one UDP `port` of encrypted networks, where there is one")
 	f.Int64Var(&b.ReserveMemory, "reserve-memory", 64<<20, "`bytes` kept from tasks for the system")
 	f.StringSliceVar(&b.GenericResources, "node-generic-resource", nil, "what the board has to give to tasks, as `name=value`: gpu=UUID1 and gpu=UUID2 by name, or ssd=3 by amount; several with commas, or a list in the file")
 	f.StringToStringVar(&b.RegistryMirrors, "registry-mirror", nil, "where a registry's images are asked for first, as `registry=url`; several with commas, or a mapping in the file")

@@ -32,7 +32,7 @@ const (
 
 // cardBoard are the settings of edged that a card may have: the others are the
 // image's own affair.
-var cardBoard = []string{"fleet-key", "join-token", "join-addr", "name", "label", "registry-mirror", "advertise-addr", "listen", "task-subnets", "reserve-memory", "node-generic-resource", "log-level"}
+var cardBoard = []string{"fleet-key", "join-token", "join-addr", "name", "label", "registry-mirror", "advertise-addr", "listen", "task-subnets", "mesh-port", "reserve-memory", "node-generic-resource", "log-level"}
 
 // Flags are the settings of a card, bound to c, with their defaults.
 func (c *Card) Flags() *pflag.FlagSet {

@@ -25,6 +25,7 @@ var judges = map[string]func(string) error{
 	"listen":                judgeListen,
 	"node-generic-resource": judgeGeneric,
 	"task-subnets":          judgeSubnets,
+	"mesh-port":             judgePort,
 	"registry-mirror":       judgeMirrors,
 	"address":               judgeAddress,
 	"gateway":               judgeIP,
@@ -77,6 +78,13 @@ func judgeName(v string) error {
 func judgeListen(v string) error {
 	if _, port, err := net.SplitHostPort(v); err != nil || port == "" {
 		return fmt.Errorf("%q: want [address]:port, such as :%d", v, api.DefaultPort)
+	}
+	return nil
+}
+
+func judgePort(v string) error {
+	if v == "0" {
+		return errors.New("0 is no port: give one of 1 to 65535")
 	}
 	return nil
 }

@@ -70,6 +70,7 @@ func TestValuesThatNoBoardCanUse(t *testing.T) {
 		"name":                  {"a b", strings.Repeat("x", 300)},
 		"listen":                {"2377"},
 		"task-subnets":          {"10.0.0.0/30", "fd00::/8"},
+		"mesh-port":             {"0"},
 		"registry-mirror":       {"{docker.io: 192.0.2.1}", "docker.io"},
 		"address":               {"192.0.2.10", "dhcp", "300.0.0.1/8"},
 		"gateway":               {"router"},

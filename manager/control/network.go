@@ -178,3 +178,18 @@ func (s *Server) GetNetwork(ctx context.Context, r *api.GetNetworkRequest) (*api
 func (s *Server) RemoveNetwork(ctx context.Context, r *api.RemoveNetworkRequest) (*api.Empty, error) {
 	return call(s, ctx, r, s.removeNetwork)
 }
+
+func (s *Server) rotateKeys(ctx context.Context, r *api.RotateKeysRequest) (*api.Empty, error) {
+	_, _, err := s.write(ctx, "rotate keys", r.RequestID, func(tx *store.Tx) (api.Object, error) {
+		next := *tx.Cluster()
+		next.MeshTurns++
+		tx.Put(&next)
+		return &next, nil
+	})
+	return &api.Empty{}, err
+}
+
+// RotateKeys implements api.NetworkServer.
+func (s *Server) RotateKeys(ctx context.Context, r *api.RotateKeysRequest) (*api.Empty, error) {
+	return call(s, ctx, r, s.rotateKeys)
+}

@@ -52,8 +52,8 @@ func TestNetworksCollideWithNothing(t *testing.T) {
 			_, err := b.network(c.name, c.subnet)
 			refused(t, err, api.Conflict, c.words...)
 		}
-		_, err = b.server.CreateNetwork(b.ctx, &api.CreateNetworkRequest{Spec: api.NetworkSpec{Annotations: api.Annotations{Name: "x"}}})
-		refused(t, err, api.Invalid, "in plain")
+		_, err = b.server.CreateNetwork(b.ctx, &api.CreateNetworkRequest{Spec: api.NetworkSpec{Annotations: api.Annotations{Name: "x"}, Driver: "overlay"}})
+		refused(t, err, api.Invalid, "overlay", "mesh", "vxlan")
 		if b.View().Index != before {
 			t.Error("a refusal changed the state")
 		}

@@ -44,6 +44,7 @@ func (r *rules) of(t *api.Task) bool {
 	}
 	return r.maxReplicas == placement.MaxReplicas && r.need.Equal(reserved(t)) && slices.Equal(r.ports, t.Ports) &&
 		slices.Equal(r.platforms, placement.Platforms) && slices.Equal(r.devices, t.Spec.ContainerSpec.Devices) &&
+		slices.EqualFunc(r.networks, t.Spec.Networks, func(a, b api.NetworkAttachment) bool { return a.ID == b.ID }) &&
 		slices.Equal(r.texts, placement.Constraints) && slices.Equal(r.spread, spreads(placement.Preferences))
 }
 

@@ -2,6 +2,7 @@ package scheduler
 
 import (
 	"fmt"
+	"slices"
 
 	"github.com/edgeswarm/edgeswarm/api"
 	"github.com/edgeswarm/edgeswarm/store"
@@ -15,6 +16,8 @@ type rules struct {
 	spread      []api.SpreadOver
 	devices     []api.Device
 	maxReplicas uint64
+	networks    []api.NetworkAttachment
+	encrypted   bool // one of them is
 	need        api.Resources
 	ports       []api.PortConfig
 	dynamic     map[api.Protocol]int // how many ports are left to choose
@@ -35,7 +38,11 @@ func (p *placer) rulesOf(t *api.Task) *rules {
 	if p.rules == nil {
 		p.rules = map[ruleKey]*rules{}
 	}
-	r := &rules{need: reserved(t), ports: t.Ports, devices: t.Spec.ContainerSpec.Devices}
+	r := &rules{need: reserved(t), ports: t.Ports, devices: t.Spec.ContainerSpec.Devices, networks: t.Spec.Networks}
+	r.encrypted = slices.ContainsFunc(r.networks, func(n api.NetworkAttachment) bool {
+		network := p.v.Network(n.ID)
+		return network != nil && network.Spec.Driver == api.DriverMesh
+	})
 	if placement := t.Spec.Placement; placement != nil {
 		// One that can't be read matches no node: see api.ParseConstraints.
 		r.constraints, _ = api.ParseConstraints(placement.Constraints)
@@ -89,6 +96,9 @@ func (r *rules) static(n *node) reason {
 	}
 	if missing, ok := n.Description.Lacks(r.devices); ok {
 		return reason{one: "has no " + deviceName(missing), many: "have no " + deviceName(missing)}
+	}
+	if r.encrypted && len(n.Description.Mesh.Keys) == 0 {
+		return reason{one: "can't carry encrypted networks", many: "can't carry encrypted networks"}
 	}
 	return r.genericNone(n)
 }

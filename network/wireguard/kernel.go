@@ -86,7 +86,7 @@ func (p PeerChange) attr() *nl.RtAttr {
 	if p.Keepalive != nil {
 		peer.AddRtAttr(unix.WGPEER_A_PERSISTENT_KEEPALIVE_INTERVAL, nl.Uint16Attr(uint16(*p.Keepalive/time.Second)))
 	}
-	if !p.Replace {
+	if len(p.Allowed) == 0 {
 		return peer
 	}
 	allowed := peer.AddRtAttr(unix.WGPEER_A_ALLOWEDIPS|unix.NLA_F_NESTED, nil)

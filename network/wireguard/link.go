@@ -82,8 +82,8 @@ type PeerChange struct {
 	Key      Key
 	Remove   bool
 	Endpoint netip.AddrPort
-	// Replace has Allowed replace what the peer speaks for. What another peer
-	// spoke for is taken from it.
+	// Allowed is what the peer speaks for besides, or with Replace instead of
+	// what it did. It is taken from whoever spoke for it.
 	Replace   bool
 	Allowed   []netip.Prefix
 	Keepalive *time.Duration

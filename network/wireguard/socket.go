@@ -52,9 +52,9 @@ func (p PeerChange) write(b *strings.Builder) {
 	}
 	if p.Replace {
 		b.WriteString("replace_allowed_ips=true\n")
-		for _, prefix := range p.Allowed {
-			fmt.Fprintf(b, "allowed_ip=%s\n", prefix)
-		}
+	}
+	for _, prefix := range p.Allowed {
+		fmt.Fprintf(b, "allowed_ip=%s\n", prefix)
 	}
 }
 
