@@ -9,7 +9,7 @@ for f in dist/*; do
 	*edged-*-amd64) budget=22 ;; # mini-PCs have the room; its code is larger
 	*edged-*) budget=20 ;;
 	*edgectl-*) budget=15 ;;
-	*edge-wireguard-*) budget=5 ;;
+	*edge-wireguard-*) budget=4 ;;
 	*) continue ;;
 	esac
 	size=$(wc -c <"$f")
