@@ -150,7 +150,7 @@ func TestEncryptedNetworks(t *testing.T) {
 	send := "bash -c 'echo x >/dev/udp/" + addr(a) + "/9'"
 	received := l.received(l.nsOf("b1", a))
 	l.in(l.boards["b2"].ns, send)
-	l.in(l.boards["b2"].ns, fmt.Sprintf("ip addr add 10.9.1.99/32 dev edgewg && ip route add %s/32 dev edgewg src 10.9.1.99 && %s", addr(a), send))
+	l.in(l.boards["b2"].ns, fmt.Sprintf("ip addr add 10.9.1.99/32 dev lo && ip route add %s/32 dev edgewg src 10.9.1.99 && %s", addr(a), send))
 	l.in(l.nsOf("b2", b), fmt.Sprintf(quick, addr(a))) // what was sent before this has arrived
 	if got := l.received(l.nsOf("b1", a)) - received; got != 1 {
 		t.Errorf("of one packet of a board and one in another's name, %d arrived", got)
@@ -304,7 +304,8 @@ func TestOneAddressTranslationInBetween(t *testing.T) {
 }
 
 // TestLargePacketsPassANarrowWay: a link in between that takes less than the
-// boards' own do.
+// boards' own do. They hear of it from whoever drops what is too large, and take
+// the network's own link for as narrow; until they have, they split what they send.
 func TestLargePacketsPassANarrowWay(t *testing.T) {
 	l := newMeshLAN(t, "b1", "b2")
 	n := meshNetwork(1, "b1", "b2")
@@ -315,15 +316,43 @@ func TestLargePacketsPassANarrowWay(t *testing.T) {
 	l.in(router, "ip route replace 172.30.0.0/24 dev inner mtu lock 1300 && ip route replace 192.168.77.0/24 dev lan mtu lock 1300")
 	l.learn(l.everywhere([]*api.NetworkInfo{n})...)
 	l.reachesWithin(20*time.Second, l.nsOf("b2", b), a)
-	began := time.Now()
-	for {
-		if _, err := l.try(l.nsOf("b1", a), "ping -q -c1 -W1 -M do -s 1392 "+addr(b)); err == nil {
-			break
+	for _, way := range []struct {
+		from, to string
+		at       *api.Task
+	}{{l.nsOf("b1", a), l.nsOf("b2", b), b}, {l.nsOf("b2", b), l.nsOf("b1", a), a}} {
+		// The first tell the boards how narrow the way is, and are lost.
+		for began := time.Now(); ; {
+			if _, err := l.try(way.from, "ping -q -c1 -W3 -M dont -s 1392 "+addr(way.at)); err == nil {
+				break
+			}
+			if time.Since(began) > 30*time.Second {
+				t.Fatalf("packets to %s are lost on a way that takes 1,300 bytes", addr(way.at))
+			}
 		}
-		if time.Since(began) > 10*time.Second {
-			t.Fatal("full-size packets are lost on a way that takes 1,300 bytes")
+		if got := l.send(way.from, way.to, addr(way.at), 1<<20); got != 1<<20 {
+			t.Errorf("of %d bytes to %s %d arrived", 1<<20, addr(way.at), got)
 		}
 	}
+}
+
+// send sends bytes over one connection, and tells how many arrived.
+func (l *lan) send(from, to, at string, bytes int) (got int) {
+	l.t.Helper()
+	server := exec.Command("nsenter", "--net="+to, "sh", "-c", "busybox nc -l -p 901 | wc -c")
+	open, err := server.StdinPipe()
+	if err != nil {
+		l.t.Fatal(err)
+	}
+	defer open.Close()
+	done := make(chan []byte, 1)
+	go func() {
+		out, _ := server.Output() // what it says is judged
+		done <- out
+	}()
+	l.in(to, "until busybox netstat -tln | grep -q :901; do sleep 0.05; done")
+	l.in(from, fmt.Sprintf("timeout 60 bash -c 'head -c %d /dev/zero >/dev/tcp/%s/901'", bytes, at))
+	fmt.Sscan(string(<-done), &got)
+	return got
 }
 
 // router moves b2 off the LAN into one of its own, 172.30.0.0/24, which a
@@ -388,10 +417,10 @@ func TestKeysAreTurned(t *testing.T) {
 	_ = hold.Wait()
 	gap := longestGap(t, out.String())
 	t.Logf("keys of both boards turned: nothing came back for %v at the most", gap)
-	if gap > 2*time.Second {
+	if gap > 5*time.Second { // a machine that does much else; a keepalive late would be 25
 		t.Errorf("nothing came back for %v", gap)
 	}
-	if sent, got := stream(); got == 0 || got != sent {
+	if sent, got := stream(); got < 1000 || got != sent {
 		t.Errorf("of %d bytes on a connection that stood all the while %d arrived", sent, got)
 	}
 	for name, b := range l.boards {
@@ -408,7 +437,11 @@ func (l *lan) stream(from, to, at string) func() (sent, got int) {
 	l.t.Helper()
 	dir := l.t.TempDir()
 	server := exec.Command("nsenter", "--net="+to, "sh", "-c", "busybox nc -l -p 900 > "+dir+"/got")
-	if err := server.Start(); err != nil {
+	open, err := server.StdinPipe() // its end would end the connection
+	if err == nil {
+		err = server.Start()
+	}
+	if err != nil {
 		l.t.Fatal(err)
 	}
 	l.in(to, "until busybox netstat -tln | grep -q :900; do sleep 0.05; done")
@@ -421,10 +454,11 @@ func (l *lan) stream(from, to, at string) func() (sent, got int) {
 	}
 	return func() (int, int) {
 		os.Remove(dir + "/go")
-		late := time.AfterFunc(10*time.Second, func() { client.Process.Kill(); server.Process.Kill() })
+		late := time.AfterFunc(30*time.Second, func() { client.Process.Kill(); server.Process.Kill() })
 		defer late.Stop()
-		_ = client.Wait()
+		defer open.Close()
 		_ = server.Wait()
+		_ = client.Wait()
 		sent, _ := os.ReadFile(dir + "/sent")
 		got, _ := os.ReadFile(dir + "/got")
 		return len(sent), len(got)

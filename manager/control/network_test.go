@@ -141,3 +141,16 @@ func TestANetworkLastsAsLongAsATaskSpeaksOnIt(t *testing.T) {
 		}
 	})
 }
+
+func TestRotateKeysCounts(t *testing.T) {
+	inBubble(t, func(t *testing.T, b *bench) {
+		for i, id := range []api.RequestID{"one", "two", "two"} {
+			if _, err := b.server.RotateKeys(b.ctx, &api.RotateKeysRequest{RequestID: id}); err != nil {
+				t.Fatal(err)
+			}
+			if got, want := b.View().Cluster().MeshTurns, uint64(min(i+1, 2)); got != want {
+				t.Errorf("after request %s keys were to be turned %d times, want %d", id, got, want)
+			}
+		}
+	})
+}

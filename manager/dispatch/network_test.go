@@ -51,6 +51,36 @@ func (b *bench) told(t *testing.T, node api.NodeID) (*api.NetworkInfo, *api.Endp
 	return network, endpoint
 }
 
+// TestEachIsToldOfTheOthersEnds of encrypted networks, and of its own as the
+// others are told.
+func TestEachIsToldOfTheOthersEnds(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := start(t, fabricObjects()...)
+		defer b.stop(t)
+		b.Change(t, func(tx *store.Tx) {
+			next := *tx.Node("b")
+			next.Description.Mesh = api.MeshEnd{Keys: [][]byte{{1}, {2}}, Port: 7}
+			tx.Put(&next)
+			cluster := *tx.Cluster()
+			cluster.MeshTurns = 3
+			tx.Put(&cluster)
+		})
+		for _, node := range []api.NodeID{"a", "b"} {
+			for _, e := range b.server.roster().compose(b.View().Node(node), nil) {
+				if p := e.item.Peer; p != nil && (p.Mesh != nil) != (p.ID == "b") {
+					t.Errorf("%s is told of %s that its end is %+v", node, p.ID, p.Mesh)
+				}
+				if p := e.item.Peer; p != nil && p.Mesh != nil && (len(p.Mesh.Keys) != 2 || p.Mesh.Port != 7) {
+					t.Errorf("%s is told of %+v", node, p.Mesh)
+				}
+				if f := e.item.Fleet; f != nil && (f.Mesh.Turns != 3 || (len(f.Mesh.Keys) == 2) != (node == "b")) {
+					t.Errorf("%s is told of its own %+v", node, f.Mesh)
+				}
+			}
+		}
+	})
+}
+
 func backendIDs(e *api.Endpoint) (ids []api.TaskID) {
 	if e != nil {
 		for _, b := range e.Backends {

@@ -23,6 +23,8 @@ func TestTranscripts(t *testing.T) {
 				v = v.With([]api.Object{parseNode(t, v, words[1], words[2:])}, nil)
 			case "task":
 				v = v.With([]api.Object{parseTask(t, v, words[1], words[2:])}, nil)
+			case "network":
+				v = v.With([]api.Object{&api.Network{ID: api.NetworkID(words[1]), Spec: api.NetworkSpec{Driver: api.NetworkDriver(words[2])}}}, nil)
 			case "rm":
 				v = v.With(nil, []api.Object{v.Task(api.TaskID(words[1]))})
 			case "place":
@@ -109,6 +111,8 @@ func parseNode(t *testing.T, v *store.View, id string, words []string) *api.Node
 		case "device":
 			class, path, _ := strings.Cut(value, ":")
 			n.Description.Devices = append(n.Description.Devices, api.BoardDevices{Class: class, Paths: []string{path}})
+		case "mesh":
+			n.Description.Mesh.Keys = [][]byte{{1}}
 		case "volume":
 			n.Description.Volumes = append(n.Description.Volumes, value)
 		case "wipe":
@@ -158,6 +162,8 @@ func parseTask(t *testing.T, v *store.View, id string, words []string) *api.Task
 		switch key {
 		case "node":
 			task.NodeID = api.NodeID(value)
+		case "network":
+			task.Spec.Networks = append(task.Spec.Networks, api.NetworkAttachment{ID: api.NetworkID(value)})
 		case "volume":
 			task.Spec.ContainerSpec.Mounts = append(task.Spec.ContainerSpec.Mounts, api.Mount{Type: api.MountVolume, Source: value, Target: "/" + value})
 		case "mem":
