@@ -69,7 +69,9 @@ func TestEncryptedNetworks(t *testing.T) {
 		}
 	})
 	f.part("keys", func(f *fleet) {
-		keys := func() string { return f.must(1, "node", "inspect", "--format", "{{json .Description.Mesh.Keys}}", "board1", "board2", "board3") }
+		keys := func() string {
+			return f.must(1, "node", "inspect", "--format", "{{json .Description.Mesh.Keys}}", "board1", "board2", "board3")
+		}
 		was := strings.Fields(keys())
 		f.must(2, "network", "rotate-keys")
 		f.until("each board has another key", patient, func() error {
