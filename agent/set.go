@@ -160,6 +160,19 @@ func (s set) fabric(node api.NodeID) Fabric {
 	return f
 }
 
+// published reports whether boards lead what is sent to a port of theirs to a
+// service.
+func (a *Agent) published(service api.ServiceID) bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	for _, item := range a.set.items {
+		if item.Endpoint != nil && item.Endpoint.Service == service && len(item.Endpoint.Ports) > 0 {
+			return true
+		}
+	}
+	return false
+}
+
 // tells reports whether a change is of what OnSet tells.
 func (c change) tells() bool {
 	for _, item := range c.put {

@@ -50,14 +50,14 @@ func (w *worker) stop(ctx context.Context) {
 	w.finish(s, false)
 }
 
-// leaveTime is how long a task of a network goes on serving after it was told to
+// leaveTime is how long a task that others are led to goes on serving after it was told to
 // end. The leader tells all boards at the same time as this one; once they know,
 // no new connection comes.
 const leaveTime = time.Second
 
 // leave waits until nobody sends the task new work.
 func (w *worker) leave(ctx context.Context) {
-	if len(w.task.Addresses) > 0 {
+	if len(w.task.Addresses) > 0 || w.a.published(w.task.ServiceID) {
 		_ = pause(ctx, leaveTime) // what ends it early is seen by the next step
 	}
 }

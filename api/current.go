@@ -16,14 +16,10 @@ func makeup(t TaskSpec) TaskSpec {
 	return t
 }
 
-// samePorts reports whether a task's ports are what the spec publishes, where
-// the scheduler's choice stands for a 0.
+// samePorts reports whether a task's ports are what the spec publishes in host
+// mode, where the scheduler's choice stands for a 0.
 func samePorts(ports []PortConfig, spec *EndpointSpec) bool {
-	var want []PortConfig
-	if spec != nil {
-		want = spec.Ports
-	}
-	return slices.EqualFunc(ports, want, func(have, want PortConfig) bool {
+	return slices.EqualFunc(ports, spec.Published(PublishHost), func(have, want PortConfig) bool {
 		if want.PublishedPort == 0 {
 			have.PublishedPort = 0
 		}

@@ -61,6 +61,9 @@ type NetworkSpec struct {
 	Subnet netip.Prefix `json:",omitzero"`
 	// Internal is set if tasks that are on no other network get no way out.
 	Internal bool `json:",omitempty"`
+	// Ingress is set of the one network by which boards hand on what is sent to
+	// published ports. It has an address for each board, and no tasks.
+	Ingress bool `json:",omitempty"`
 }
 
 // MeshEnd is a board's end of the links that carry networks of driver mesh.
@@ -86,6 +89,10 @@ type FleetMesh struct {
 func (m MeshEnd) Equal(o MeshEnd) bool {
 	return m.Port == o.Port && m.Trouble == o.Trouble && slices.EqualFunc(m.Keys, o.Keys, bytes.Equal)
 }
+
+// IngressName is the network's that is made with the first published port,
+// unless there is one.
+const IngressName = "ingress"
 
 // NetworkBlock is a part of a network's subnet that one board gives to its
 // tasks.
@@ -113,6 +120,7 @@ type NetworkInfo struct {
 	VNI      uint32
 	Subnet   netip.Prefix
 	Internal bool
+	Ingress  bool `json:",omitempty"`
 	// Blocks that have an owner, in the order in which each owner was given its own.
 	Blocks []BlockOwner
 }
@@ -134,7 +142,8 @@ func (n NetworkInfo) Gateway(node NodeID) netip.Addr {
 	return netip.Addr{}
 }
 
-// Endpoint is a service as tasks on one network know it.
+// Endpoint is a service as tasks on one network know it, and in the ingress
+// network, boards.
 type Endpoint struct {
 	Network NetworkID
 	Service ServiceID
@@ -143,16 +152,19 @@ type Endpoint struct {
 	Aliases []string `json:",omitempty"`
 	// VirtualIP balances over the backends; invalid if the service has none.
 	VirtualIP netip.Addr `json:",omitzero"`
+	// Ports are what is published on every board: of the ingress network only.
+	Ports []PortConfig `json:",omitempty"`
 	// Backends are the tasks that serve now, in order of ID.
 	Backends []Backend `json:",omitempty"`
 }
 
-// Backend is a task that serves.
+// Backend is a task that serves. It has an address and a name where tasks are on
+// the network.
 type Backend struct {
 	Task     TaskID
 	Node     NodeID
-	Addr     netip.Addr
-	Hostname string
+	Addr     netip.Addr `json:",omitzero"`
+	Hostname string     `json:",omitempty"`
 }
 
 // Key returns the network's ID.
@@ -163,7 +175,7 @@ func (n *Network) Head() *Meta { return &n.Meta }
 
 // Info is the network as boards know it.
 func (n *Network) Info() *NetworkInfo {
-	info := &NetworkInfo{ID: n.ID, Name: n.Spec.Name, Driver: n.Spec.Driver, VNI: n.VNI, Subnet: n.Subnet, Internal: n.Spec.Internal}
+	info := &NetworkInfo{ID: n.ID, Name: n.Spec.Name, Driver: n.Spec.Driver, VNI: n.VNI, Subnet: n.Subnet, Internal: n.Spec.Internal, Ingress: n.Spec.Ingress}
 	for _, b := range n.Blocks {
 		info.Blocks = append(info.Blocks, BlockOwner{Prefix: b.Prefix, Node: b.Node})
 	}
@@ -171,7 +183,7 @@ func (n *Network) Info() *NetworkInfo {
 }
 
 // reservedNetworks are names that mean something else, here or to Docker's users.
-var reservedNetworks = []string{NetworkHost, "none", "bridge", "ingress"}
+var reservedNetworks = []string{NetworkHost, "none", "bridge"}
 
 // Defaults returns the spec with every default written out.
 func (s NetworkSpec) Defaults() NetworkSpec {
@@ -187,6 +199,8 @@ func (s NetworkSpec) Validate() error {
 	var c check
 	c.is("Name", checkName(s.Name))
 	c.that(!slices.Contains(reservedNetworks, s.Name), "Name", "%q is reserved: choose another", s.Name)
+	c.that(s.Ingress || s.Name != IngressName, "Name", "%q is the name of the network of published ports: choose another, or say --ingress if that is what it is for", s.Name)
+	c.that(!s.Ingress || !s.Internal, "Internal", "the network of published ports has no tasks to keep in")
 	c.labels("Labels", s.Labels)
 	c.that(s.Driver == DriverMesh || s.Driver == DriverVXLAN, "Driver", "%q is neither mesh, which encrypts what goes between boards, nor vxlan, which sends it in plain", s.Driver)
 	if s.Subnet.IsValid() {

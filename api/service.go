@@ -1,6 +1,7 @@
 package api
 
 import (
+	"net/netip"
 	"slices"
 	"time"
 )
@@ -238,23 +239,42 @@ const (
 // PublishMode is where a port is published.
 type PublishMode string
 
-// Publish modes. Only host mode exists until networks span boards.
+// Publish modes, as in Swarm.
 const (
-	PublishHost    PublishMode = "host"
+	// PublishHost is on the board of each task, for that task alone.
+	PublishHost PublishMode = "host"
+	// PublishIngress is on every board of the fleet, for all the tasks: those of
+	// the board that is asked come first.
 	PublishIngress PublishMode = "ingress"
 )
 
-// PortConfig publishes a task's port on its board.
+// PortConfig publishes a task's port on boards.
 type PortConfig struct {
 	Protocol   Protocol
 	TargetPort uint16
-	// PublishedPort on the board; 0 lets the scheduler pick a free one of
-	// DynamicPortFirst..DynamicPortLast for each task.
+	// PublishedPort on the board. With 0 one is picked of
+	// DynamicPortFirst..DynamicPortLast: in host mode by the scheduler for each
+	// task, in ingress mode when the service is declared, and noted here.
 	PublishedPort uint16
 	PublishMode   PublishMode
+	// Address limits it to the boards' addresses in this IPv4 subnet; zero is all.
+	Address netip.Prefix `json:",omitzero"`
 }
 
-// The range from which the scheduler picks host ports, as in Docker.
+// Published are the ports that are published in a mode.
+func (e *EndpointSpec) Published(mode PublishMode) (ports []PortConfig) {
+	if e == nil {
+		return nil
+	}
+	for _, p := range e.Ports {
+		if p.orDefault().PublishMode == mode {
+			ports = append(ports, p)
+		}
+	}
+	return ports
+}
+
+// The range from which ports are picked, as in Docker.
 const (
 	DynamicPortFirst = 30000
 	DynamicPortLast  = 32767
@@ -302,6 +322,9 @@ const (
 	UpdateRollbackPaused    UpdateState = "rollback_paused"
 	UpdateRollbackCompleted UpdateState = "rollback_completed"
 )
+
+// Over reports whether an update has nothing left to do.
+func (s UpdateState) Over() bool { return s == UpdateCompleted || s == UpdateRollbackCompleted }
 
 // UpdateStatus is an update in Docker's words, for people and programs.
 type UpdateStatus struct {

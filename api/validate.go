@@ -199,8 +199,9 @@ func (c *check) ports(field string, s ServiceSpec) {
 	for _, p := range s.EndpointSpec.Ports {
 		p = p.orDefault()
 		c.that(oneOf(p.Protocol, TCP, UDP), field, "protocol %q is not one of tcp, udp", p.Protocol)
-		c.that(p.PublishMode != PublishIngress, field, "port %d: ingress does not exist yet: publish it in host mode (mode=host), on the board of each task", p.TargetPort)
-		c.that(p.PublishMode == PublishHost, field, "port %d: mode %q is not host", p.TargetPort, p.PublishMode)
+		c.that(oneOf(p.PublishMode, PublishHost, PublishIngress), field, "port %d: mode %q is not one of ingress, host", p.TargetPort, p.PublishMode)
+		c.that(!p.Address.IsValid() || p.Address.Addr().Is4() && p.Address.Masked() == p.Address, field, "port %d: %s is not an IPv4 address or subnet of the boards", p.TargetPort, p.Address)
+		c.that(p.PublishMode != PublishIngress || !s.TaskTemplate.onHostNetwork(), field, "port %d: a task on the board's own network (host) has the board's ports, and publishes none", p.TargetPort)
 		c.that(p.TargetPort != 0, field, "a target port is between 1 and 65535")
 		target := fmt.Sprintf("%d/%s", p.TargetPort, p.Protocol)
 		c.that(!targets[target], field, "target port %s is published twice", target)
@@ -213,7 +214,7 @@ func (c *check) ports(field string, s ServiceSpec) {
 		published[host] = true
 		c.that(host != fmt.Sprintf("%d/%s", DefaultPort, UDP), field, "port %s of the board is the fleet's own", host)
 		for _, u := range []*UpdateConfig{s.UpdateConfig, s.RollbackConfig} {
-			c.that(u == nil || u.Order != StartFirst, field, "port %s of the board can't be held by an old and a new task at once: use the order stop-first, or publish no fixed port", host)
+			c.that(p.PublishMode != PublishHost || u == nil || u.Order != StartFirst, field, "port %s of the board can't be held by an old and a new task at once: use the order stop-first, or publish no fixed port", host)
 		}
 	}
 }

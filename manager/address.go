@@ -30,6 +30,7 @@ func address(planned *store.View, placed []api.Object) []api.Object {
 		}
 		puts = append(puts, obj)
 	}
+	a.ingress()
 	return append(puts, a.networks()...)
 }
 
@@ -122,6 +123,23 @@ func (a *addresser) service(s *api.Service) api.Object {
 	next := *s
 	next.VirtualIPs = have
 	return &next
+}
+
+// ingress gives each board its address in the network of published ports.
+func (a *addresser) ingress() {
+	n := a.v.IngressNetwork()
+	if n == nil {
+		return
+	}
+	owners := make(map[api.NodeID]bool, len(n.Blocks))
+	for _, block := range n.Blocks {
+		owners[block.Node] = true
+	}
+	for node := range a.v.Nodes.All() {
+		if !owners[node.ID] {
+			a.book(n.ID).Own(node.ID)
+		}
+	}
 }
 
 // book opens a network's book; nil if there is no such network.

@@ -154,3 +154,39 @@ func TestASuccessorLeavesAddressesAsTheyAre(t *testing.T) {
 		f.addressed()
 	})
 }
+
+// TestPublishedPortsOfEveryBoard: each board has its own address to hand on from,
+// also one that comes later; and what is published changes without the tasks.
+func TestPublishedPortsOfEveryBoard(t *testing.T) {
+	inFleet(t, func(t *testing.T, f *fleet) {
+		spec := serviceSpec(3, nil)
+		spec.EndpointSpec = &api.EndpointSpec{Ports: []api.PortConfig{{PublishedPort: 80, TargetPort: 8080}}}
+		before := f.Log.Commits()
+		f.create(spec)
+		f.within(2*time.Second, "running", func() bool { return f.seen() == 3 })
+		f.pass(10 * time.Second)
+		if n := f.Log.Commits() - before; n > 3 {
+			t.Errorf("three tasks with a published port made %d commits", n)
+		}
+		owners := func() int {
+			n := 0
+			for node := range f.View().Nodes.All() {
+				if f.View().IngressNetwork().Info().Gateway(node.ID).IsValid() {
+					n++
+				}
+			}
+			return n
+		}
+		if n := owners(); n != f.View().Nodes.Len() || n == 0 {
+			t.Errorf("%d of %d boards have an address", n, f.View().Nodes.Len())
+		}
+		f.idle()
+		tasks := f.running(1)
+		f.update(api.ServicePatch{PublishRemove: []api.PortConfig{{TargetPort: 8080}}, PublishAdd: []api.PortConfig{{PublishedPort: 81, TargetPort: 8080}}})
+		f.within(time.Minute, "the update is over", func() bool { r := f.service().Rollout; return r == nil || r.State.Over() })
+		f.pass(time.Minute)
+		if n := f.running(1); n != tasks {
+			t.Errorf("%d of %d tasks are what they were before another port was published", n, tasks)
+		}
+	})
+}

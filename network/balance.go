@@ -5,10 +5,8 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
-	"maps"
 	"net/netip"
 	"slices"
-	"strings"
 
 	"github.com/google/nftables"
 	"github.com/google/nftables/binaryutil"
@@ -39,7 +37,7 @@ func servicesTable() *nftables.Table {
 
 // balancing is what the table is to hold.
 type balancing struct {
-	services map[string]served // by chain
+	services map[string]branch // by chain
 	selves   []self
 }
 
@@ -76,7 +74,8 @@ func markOf(what ...any) string {
 }
 
 func balancingOf(f *agent.Fabric, networks []*api.NetworkInfo) balancing {
-	b := balancing{services: map[string]served{}}
+	b := balancing{services: map[string]branch{}}
+	all := serviceBranches()
 	for _, e := range f.Endpoints {
 		if !e.VirtualIP.Is4() {
 			continue
@@ -85,11 +84,11 @@ func balancingOf(f *agent.Fabric, networks []*api.NetworkInfo) balancing {
 		for _, t := range e.Backends {
 			s.tasks = append(s.tasks, t.Addr)
 		}
-		b.services[servicePrefix+hex.EncodeToString(e.VirtualIP.AsSlice())] = s
+		b.services[all.name(e.VirtualIP.AsSlice())] = s.branch()
 	}
 	for _, n := range networks {
 		s := self{set: fmt.Sprintf("%s%06x", selfPrefix, n.VNI), gateway: n.Gateway(f.Node)}
-		if !s.gateway.IsValid() {
+		if !s.gateway.IsValid() || n.Ingress {
 			continue
 		}
 		for _, t := range f.Tasks {
@@ -124,7 +123,7 @@ func (b balancing) ensure(frame string, have, selves map[string]string) error {
 			}
 		}
 	}
-	services, own := b.change(c, have), b.changeSelves(c, selves)
+	services, own := serviceBranches().change(c, b.services, have), b.changeSelves(c, selves)
 	if !services && !own && !reframe {
 		return nil
 	}
@@ -141,7 +140,7 @@ func (b balancing) marks() (services, selves map[string]string) {
 	}
 	services, selves = make(map[string]string, len(b.services)), make(map[string]string, len(b.selves))
 	for name, s := range b.services {
-		services[name] = s.mark()
+		services[name] = s.mark
 	}
 	for _, s := range b.selves {
 		selves[s.set] = markOf(s.tasks)
@@ -149,37 +148,16 @@ func (b balancing) marks() (services, selves map[string]string) {
 	return services, selves
 }
 
-// balancingIs tells what is in place: the mark of the frame, "" if it is not
-// there or not whole, and each service's chain with its mark.
-func balancingIs(c *nftables.Conn) (base string, services map[string]string, err error) {
-	chains, err := c.ListChainsOfTableFamily(nftables.TableFamilyIPv4)
-	if err != nil {
-		return "", nil, err
-	}
-	services = map[string]string{}
-	marks := map[string]string{}
-	for _, chain := range chains {
-		if chain.Table.Name != serviceTable {
-			continue
-		}
-		rules, err := c.GetRules(chain.Table, chain)
-		if err != nil {
-			return "", nil, err
-		}
-		mark := ""
-		if len(rules) > 0 {
-			mark = string(rules[0].UserData)
-		}
-		if strings.HasPrefix(chain.Name, servicePrefix) {
-			services[chain.Name] = mark
-		} else {
-			marks[chain.Name] = mark
-		}
-	}
-	if marks[preroutingCh] == marks[postroutingCh] {
-		base = marks[preroutingCh]
-	}
-	return base, services, nil
+// serviceBranches are the chains of services, by address.
+func serviceBranches() branches {
+	return branches{table: servicesTable(), set: serviceSet(), prefix: servicePrefix}
+}
+
+// branch is a service's chain.
+func (s served) branch() branch {
+	return branch{key: s.vip.AsSlice(), mark: s.mark(), rules: func(c *nftables.Conn) [][]expr.Any {
+		return [][]expr.Any{spread(c, servicesTable(), s.tasks)}
+	}}
 }
 
 // build makes the frame.
@@ -245,63 +223,32 @@ func serviceSet() *nftables.Set {
 	return &nftables.Set{Table: servicesTable(), Name: serviceMap, IsMap: true, KeyType: nftables.TypeIPAddr, DataType: nftables.TypeVerdict}
 }
 
-// change adds, rewrites and removes the chains of services that differ, and tells
-// if any does.
-func (b balancing) change(c *nftables.Conn, have map[string]string) (changed bool) {
-	t, set := servicesTable(), serviceSet()
-	for _, name := range slices.Sorted(maps.Keys(b.services)) {
-		s := b.services[name]
-		mark, known := have[name]
-		if known && mark == s.mark() {
-			continue
-		}
-		changed = true
-		chain := &nftables.Chain{Name: name, Table: t}
-		if known {
-			c.FlushChain(chain)
-		} else {
-			chain = c.AddChain(chain)
-		}
-		c.AddRule(&nftables.Rule{Table: t, Chain: chain, UserData: []byte(s.mark()), Exprs: spread(c, t, s.tasks)})
-		if !known {
-			_ = c.SetAddElements(set, []nftables.SetElement{element(s.vip, name)}) // fails only on an anonymous set
-		}
-	}
-	for _, name := range slices.Sorted(maps.Keys(have)) {
-		if _, kept := b.services[name]; kept {
-			continue
-		}
-		changed = true
-		raw, _ := hex.DecodeString(strings.TrimPrefix(name, servicePrefix))
-		if vip, ok := netip.AddrFromSlice(raw); ok {
-			_ = c.SetDeleteElements(set, []nftables.SetElement{element(vip, name)})
-		}
-		chain := &nftables.Chain{Name: name, Table: t}
-		c.FlushChain(chain)
-		c.DelChain(chain)
-	}
-	return changed
-}
-
-func element(vip netip.Addr, chain string) nftables.SetElement {
-	return nftables.SetElement{Key: vip.AsSlice(), VerdictData: &expr.Verdict{Kind: expr.VerdictGoto, Chain: chain}}
-}
-
 // spread sends connections to the tasks in turn. With none the packet goes on to
 // the service's address, which is unreachable, and who asks is told so.
 func spread(c *nftables.Conn, t *nftables.Table, tasks []netip.Addr) []expr.Any {
 	if len(tasks) == 0 {
 		return []expr.Any{&expr.Counter{}}
 	}
+	return inTurn(c, t, tasks, nil)
+}
+
+// inTurn sends each connection to the next of the addresses, to a port if one is
+// given.
+func inTurn(c *nftables.Conn, t *nftables.Table, addrs []netip.Addr, port []byte) []expr.Any {
 	choice := &nftables.Set{Table: t, Anonymous: true, Constant: true, IsMap: true, KeyType: nftables.TypeInteger, DataType: nftables.TypeIPAddr}
 	var elements []nftables.SetElement
-	for i, addr := range tasks {
+	for i, addr := range addrs {
 		elements = append(elements, nftables.SetElement{Key: binaryutil.NativeEndian.PutUint32(uint32(i)), Val: addr.AsSlice()})
 	}
 	_ = c.AddSet(choice, elements) // fails only on a set of a wrong type
-	return []expr.Any{
-		&expr.Numgen{Register: 1, Modulus: uint32(len(tasks)), Type: unix.NFT_NG_INCREMENTAL},
+	exprs := []expr.Any{
+		&expr.Numgen{Register: 1, Modulus: uint32(len(addrs)), Type: unix.NFT_NG_INCREMENTAL},
 		&expr.Lookup{SourceRegister: 1, DestRegister: 1, IsDestRegSet: true, SetName: choice.Name, SetID: choice.ID},
-		&expr.NAT{Type: expr.NATTypeDestNAT, Family: unix.NFPROTO_IPV4, RegAddrMin: 1},
 	}
+	nat := &expr.NAT{Type: expr.NATTypeDestNAT, Family: unix.NFPROTO_IPV4, RegAddrMin: 1}
+	if port != nil {
+		exprs = append(exprs, &expr.Immediate{Register: 2, Data: port})
+		nat.RegProtoMin = 2
+	}
+	return append(exprs, nat)
 }

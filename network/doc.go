@@ -1,6 +1,6 @@
 // Package network gives tasks their place in the network: a namespace with an
-// address on the board's bridge, outgoing NAT, names, and published ports in host
-// mode; and in networks that span boards an address of each, the ways to other
+// address on the board's bridge, outgoing NAT, names, and published ports; and in
+// networks that span boards an address of each, the ways to other
 // boards' tasks, and the balancing of services, all of which it mends when another
 // tool takes something away.
 //

@@ -164,8 +164,8 @@ func (l *Local) reconcile() error {
 	w := newWeaving(f)
 	woven, err := l.weave(w, f.Networks)
 	err = errors.Join(err, l.rewire(f, woven), l.vxlan.cut(of(api.DriverVXLAN, f.Networks)), l.mesh.cut(of(api.DriverMesh, f.Networks)),
-		ensureCover(f.Networks), l.ensureRules(f, woven, w.peers()))
-	l.names.Learn(l.zone(f), gateways(woven, f.Node))
+		ensureCover(f.Networks), l.ensureRules(w, woven))
+	l.names.Learn(l.zone(f), resolvers(woven, f.Node))
 	return err
 }
 
@@ -310,9 +310,10 @@ func ensureCover(networks []*api.NetworkInfo) error {
 // coverMetric lets any other route of the same size come first.
 const coverMetric = 4096
 
-func gateways(networks []*api.NetworkInfo, self api.NodeID) (all []netip.Addr) {
+// resolvers are the addresses at which the board's tasks ask for names.
+func resolvers(networks []*api.NetworkInfo, self api.NodeID) (all []netip.Addr) {
 	for _, n := range networks {
-		if gw := n.Gateway(self); gw.IsValid() {
+		if gw := n.Gateway(self); gw.IsValid() && !n.Ingress {
 			all = append(all, gw)
 		}
 	}

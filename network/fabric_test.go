@@ -65,7 +65,8 @@ func beBoard(path string) error {
 			return err
 		}
 		if err := l.reconcile(); err != nil {
-			return err
+			fmt.Println(strings.ReplaceAll(err.Error(), "\n", "; "))
+			continue
 		}
 		end, err := json.Marshal(l.Mesh())
 		if err != nil {
@@ -117,15 +118,7 @@ func newLAN(t *testing.T, names ...string) *lan {
 		})
 		sh(t, fmt.Sprintf(`ip link add %[1]s type veth peer name lan && ip link set %[1]s master lan0 up`, name))
 		t.Cleanup(func() { sh(t, "ip link del "+name) })
-		handle := l.open(ns)
-		inner, err := netlink.LinkByName("lan")
-		if err == nil {
-			err = netlink.LinkSetNsFd(inner, int(handle.Fd()))
-		}
-		handle.Close()
-		if err != nil {
-			t.Fatal(err)
-		}
+		l.plugIn(ns, "lan")
 		l.in(ns, fmt.Sprintf("ip addr add 192.168.77.%d/24 dev lan && ip link set lan up && ip link set lo up", i+1))
 		others := slices.DeleteFunc(slices.Clone(peers), func(p api.Peer) bool { return p.Name == name })
 		l.boards[name] = &boardProcess{ns: ns, board: board{Dir: filepath.Join(l.dir, name), Mesh: l.meshConfig(name), Fabric: agent.Fabric{Node: api.NodeID(name), Peers: others}}}
@@ -141,6 +134,20 @@ func (l *lan) open(path string) *os.File {
 		l.t.Fatal(err)
 	}
 	return f
+}
+
+// plugIn moves a link into a namespace.
+func (l *lan) plugIn(ns, link string) {
+	l.t.Helper()
+	handle := l.open(ns)
+	defer handle.Close()
+	inner, err := netlink.LinkByName(link)
+	if err == nil {
+		err = netlink.LinkSetNsFd(inner, int(handle.Fd()))
+	}
+	if err != nil {
+		l.t.Fatal(err)
+	}
 }
 
 func (l *lan) start(b *boardProcess, file string) {
@@ -179,26 +186,38 @@ func (l *lan) start(b *boardProcess, file string) {
 func (l *lan) learn(names ...string) {
 	l.t.Helper()
 	for _, name := range names {
-		b := l.boards[name]
-		raw, err := json.Marshal(b.board)
-		if err == nil {
-			err = os.WriteFile(filepath.Join(l.dir, name+".json"), raw, 0o644)
-		}
-		if err == nil {
-			_, err = io.WriteString(b.in, "again\n")
-		}
-		if err != nil {
-			l.t.Fatal(err)
-		}
-		line, err := b.out.ReadString('\n')
-		end, ready := strings.CutPrefix(line, "ready ")
-		if err == nil && ready {
-			err = json.Unmarshal([]byte(end), &b.end)
-		}
-		if err != nil || !ready {
-			l.t.Fatalf("board %s: %q, %v", name, line, err)
+		if trouble := l.tell(name); trouble != "" {
+			l.t.Fatalf("board %s: %s", name, trouble)
 		}
 	}
+}
+
+// tell is learn for one board, which may have trouble with it.
+func (l *lan) tell(name string) (trouble string) {
+	l.t.Helper()
+	b := l.boards[name]
+	raw, err := json.Marshal(b.board)
+	if err == nil {
+		err = os.WriteFile(filepath.Join(l.dir, name+".json"), raw, 0o644)
+	}
+	if err == nil {
+		_, err = io.WriteString(b.in, "again\n")
+	}
+	if err != nil {
+		l.t.Fatal(err)
+	}
+	line, err := b.out.ReadString('\n')
+	if err != nil {
+		l.t.Fatalf("board %s: %v", name, err)
+	}
+	end, ready := strings.CutPrefix(line, "ready ")
+	if !ready {
+		return line
+	}
+	if err := json.Unmarshal([]byte(end), &b.end); err != nil {
+		l.t.Fatalf("board %s: %q, %v", name, line, err)
+	}
+	return ""
 }
 
 // nsOf is the namespace of a task on a board.

@@ -3,6 +3,7 @@ package network
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"net/netip"
 
 	"github.com/google/nftables"
@@ -23,19 +24,24 @@ type ruleState struct {
 	frame     string            // of balancing
 	services  map[string]string // by chain
 	selves    map[string]string // by set
+	published string            // the frame of published ports
+	ports     map[string]string // by chain
 }
 
 // ensureRules makes the board's rules what they should be. They are read only
 // after somebody has changed any since they were last found right: so that a
 // task's coming or going costs what it changes, however many services there are.
-func (l *Local) ensureRules(f *agent.Fabric, woven []*api.NetworkInfo, peers map[api.NodeID]netip.Addr) error {
+func (l *Local) ensureRules(w weaving, woven []*api.NetworkInfo) error {
 	now, err := generation()
 	if err != nil {
 		return err
 	}
-	isolation, balancing := isolationOf(f.Networks, peers), balancingOf(f, woven)
+	f := w.fabric
+	isolation, balancing := isolationOf(f.Networks, w.peers()), balancingOf(f, woven)
+	ingress := l.ingressOf(w, woven, func(task api.TaskID) (netip.Addr, bool) { return l.notedAddress(l.taskDir(task)) })
 	untouched := now == l.rules.generation && now != 0
-	if untouched && f == l.rules.fabric && l.rules.isolation == isolation.mark && l.rules.frame == balancing.mark() {
+	if untouched && f == l.rules.fabric && l.rules.isolation == isolation.mark && l.rules.frame == balancing.mark() &&
+		l.rules.published == ingress.mark() && maps.Equal(l.rules.ports, ingress.marks()) {
 		return nil
 	}
 	have := l.rules
@@ -45,10 +51,11 @@ func (l *Local) ensureRules(f *agent.Fabric, woven []*api.NetworkInfo, peers map
 			return err
 		}
 	}
-	if err := errors.Join(isolation.ensure(have.isolation), balancing.ensure(have.frame, have.services, have.selves), l.ensurePublished(f.Tasks)); err != nil {
+	if err := errors.Join(isolation.ensure(have.isolation), balancing.ensure(have.frame, have.services, have.selves), l.ensurePublished(f.Tasks),
+		ingress.ensure(have.published, have.ports), openWay(gatewaysOf(woven, f.Node))); err != nil {
 		return err
 	}
-	l.rules = ruleState{fabric: f, isolation: isolation.mark, frame: balancing.mark()}
+	l.rules = ruleState{fabric: f, isolation: isolation.mark, frame: balancing.mark(), published: ingress.mark(), ports: ingress.marks()}
 	l.rules.services, l.rules.selves = balancing.marks()
 	l.rules.generation, err = generation()
 	return err
@@ -59,8 +66,11 @@ func readRules() (s ruleState, err error) {
 	if s.isolation, err = isolationIs(c); err != nil {
 		return s, fmt.Errorf("read rules of networks: %w", err)
 	}
-	if s.frame, s.services, err = balancingIs(c); err != nil {
+	if s.frame, s.services, err = serviceBranches().read(c, 2); err != nil {
 		return s, fmt.Errorf("read rules of services: %w", err)
+	}
+	if s.published, s.ports, err = portBranches().read(c, ingressFrame); err != nil {
+		return s, fmt.Errorf("read rules of published ports: %w", err)
 	}
 	return s, nil
 }

@@ -34,6 +34,7 @@ func networksTable() *nftables.Table {
 //	       a packet of a VXLAN for this board from who is no peer: drop
 //	forward: within a network's subnet: accept
 //	         from or to a network's subnet otherwise: drop
+//	         between boards, what was sent to a published port: accept
 func (i isolation) ensure(have string) error {
 	if have == i.mark {
 		return nil
@@ -42,7 +43,7 @@ func (i isolation) ensure(have string) error {
 	t := networksTable()
 	c.AddTable(t) // so that there is one to delete
 	c.DelTable(t)
-	if len(i.subnets) > 0 {
+	if i.mark != "" {
 		i.build(c)
 	}
 	if err := c.Flush(); err != nil {
@@ -55,6 +56,7 @@ func (i isolation) ensure(have string) error {
 // every rule.
 type isolation struct {
 	subnets []netip.Prefix
+	ingress netip.Prefix // zero is none
 	peers   []netip.Addr
 	mark    string
 }
@@ -65,7 +67,11 @@ func isolationOf(networks []*api.NetworkInfo, peers map[api.NodeID]netip.Addr) i
 	}
 	var i isolation
 	for _, n := range networks {
-		i.subnets = append(i.subnets, n.Subnet)
+		if n.Ingress {
+			i.ingress = n.Subnet
+		} else {
+			i.subnets = append(i.subnets, n.Subnet)
+		}
 	}
 	for _, addr := range peers {
 		i.peers = append(i.peers, addr)
@@ -73,7 +79,7 @@ func isolationOf(networks []*api.NetworkInfo, peers map[api.NodeID]netip.Addr) i
 	slices.SortFunc(i.subnets, comparePrefixes)
 	slices.SortFunc(i.peers, netip.Addr.Compare)
 	i.peers = slices.Compact(i.peers)
-	sum := sha256.Sum256(fmt.Append(nil, i.subnets, i.peers))
+	sum := sha256.Sum256(fmt.Append(nil, i.subnets, i.ingress, i.peers))
 	i.mark = hex.EncodeToString(sum[:8])
 	return i
 }
@@ -138,6 +144,12 @@ func (i isolation) build(c *nftables.Conn) {
 	}
 	for _, subnet := range i.subnets {
 		forwards = append(forwards, append(from(subnet), drop()), append(to(subnet), drop()))
+	}
+	if i.ingress.IsValid() {
+		forwards = append(forwards,
+			slices.Concat(from(i.ingress), destinationWasChanged(), []expr.Any{accept()}),
+			slices.Concat(to(i.ingress), destinationWasChanged(), []expr.Any{accept()}),
+			append(from(i.ingress), drop()), append(to(i.ingress), drop()))
 	}
 	mark := fmt.Appendf(nil, "%d %s", len(guards)+len(forwards), i.mark)
 	for _, exprs := range guards {

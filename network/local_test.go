@@ -11,6 +11,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/vishvananda/netlink"
@@ -27,12 +28,14 @@ func TestMain(m *testing.M) {
 	if answer := os.Getenv(serveEnv); answer != "" {
 		serveForever(answer)
 	}
-	if file := os.Getenv(boardEnv); file != "" {
-		if err := beBoard(file); err != nil {
-			fmt.Fprintln(os.Stderr, err)
-			os.Exit(1)
+	for env, be := range map[string]func(string) error{boardEnv: beBoard, datagramEnv: sendDatagram} {
+		if how := os.Getenv(env); how != "" {
+			if err := be(how); err != nil {
+				fmt.Fprintln(os.Stderr, err)
+				os.Exit(1)
+			}
+			os.Exit(0)
 		}
-		os.Exit(0)
 	}
 	if os.Getenv(insideEnv) != "" {
 		os.Exit(m.Run())
@@ -87,9 +90,12 @@ func tcp(published, target uint16) api.PortConfig {
 	return api.PortConfig{Protocol: api.TCP, PublishedPort: published, TargetPort: target, PublishMode: api.PublishHost}
 }
 
-// serve answers on port 80 inside a task's namespace, from a process of its
-// own (this test again), with one line that names the task.
-func serve(t *testing.T, ns, answer string) {
+// serve answers on port 80 inside a task's namespace, TCP and UDP, from a process
+// of its own (this test again), with one line that names the task.
+func serve(t *testing.T, ns, answer string) { listenIn(t, ns, answer) }
+
+// listenIn is serve until end is called.
+func listenIn(t *testing.T, ns, answer string) (end func()) {
 	t.Helper()
 	cmd := exec.Command("nsenter", "--net="+ns, os.Args[0])
 	cmd.Env = append(os.Environ(), insideEnv+"=1", serveEnv+"="+answer)
@@ -100,13 +106,15 @@ func serve(t *testing.T, ns, answer string) {
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { cmd.Process.Kill(); cmd.Wait() })
+	end = sync.OnceFunc(func() { cmd.Process.Kill(); cmd.Wait() })
+	t.Cleanup(end)
 	if line, err := bufio.NewReader(out).ReadString('\n'); err != nil {
 		t.Fatalf("server in %s: %q, %v", ns, line, err)
 	}
+	return end
 }
 
-// sourceAnswer has serve answer with the address that it is asked from.
+// sourceAnswer, within an answer, stands for the address that it is asked from.
 const sourceAnswer = "source"
 
 const serveEnv = "EDGE_NETWORK_TEST_SERVE"
@@ -117,17 +125,32 @@ func serveForever(answer string) {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(1)
 	}
+	packets, err := net.ListenPacket("udp", ":80")
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
 	fmt.Println("listening")
+	saidTo := func(addr net.Addr) []byte {
+		from, _, _ := net.SplitHostPort(addr.String())
+		return []byte(strings.ReplaceAll(answer, sourceAnswer, from) + "\n")
+	}
+	go func() {
+		buf := make([]byte, 2048)
+		for {
+			_, from, err := packets.ReadFrom(buf)
+			if err != nil {
+				os.Exit(1)
+			}
+			packets.WriteTo(saidTo(from), from)
+		}
+	}()
 	for {
 		conn, err := ln.Accept()
 		if err != nil {
 			os.Exit(1)
 		}
-		said := answer
-		if answer == sourceAnswer {
-			said, _, _ = net.SplitHostPort(conn.RemoteAddr().String())
-		}
-		fmt.Fprintln(conn, said)
+		conn.Write(saidTo(conn.RemoteAddr()))
 		conn.Close()
 	}
 }

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"net/netip"
 	"slices"
+	"strconv"
 	"time"
 
 	"github.com/vishvananda/netlink"
@@ -148,7 +149,7 @@ func (m *mesh) ensureLink() (netlink.Link, wireguard.Link, error) {
 	}
 	missing := err != nil
 	if missing {
-		if err := listens(api.PortConfig{Protocol: api.UDP, PublishedPort: m.cfg.Port}); err != nil {
+		if err := listens(api.UDP, ":"+strconv.Itoa(int(m.cfg.Port))); err != nil {
 			return nil, nil, api.Errorf(api.Conflict, "", "port %d/udp of this board is in use by another program: stop it, or give edged another with --mesh-port (%w)", m.cfg.Port, err)
 		}
 	}

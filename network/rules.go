@@ -176,18 +176,47 @@ func unpublish(task api.TaskID) error {
 // portFree reports a port on which a program of the board itself listens: the
 // rules would take its traffic away without a word.
 func portFree(p api.PortConfig) error {
-	if err := listens(p); err != nil {
-		return api.Errorf(api.Conflict, "", "port %d/%s of this board is in use by another program: stop it, or publish another port (%w)", p.PublishedPort, p.Protocol, err)
+	addresses, err := published(p)
+	for _, address := range addresses {
+		if err == nil {
+			err = listens(p.Protocol, address)
+		}
 	}
-	return nil
+	if err == nil {
+		return nil
+	}
+	hint := ""
+	if !p.Address.IsValid() {
+		hint = ", or publish it on some of the board's addresses"
+	}
+	return api.Errorf(api.Conflict, "", "port %d/%s of this board is in use by another program: stop it, or publish another port%s (%w)", p.PublishedPort, p.Protocol, hint, err)
 }
 
-// listens listens on a port of the board for a moment.
-func listens(p api.PortConfig) error {
-	address := ":" + strconv.Itoa(int(p.PublishedPort))
+// published are the addresses to listen on: that of all, or those that a port is
+// limited to.
+func published(p api.PortConfig) ([]string, error) {
+	port := strconv.Itoa(int(p.PublishedPort))
+	if !p.Address.IsValid() {
+		return []string{":" + port}, nil
+	}
+	own, err := net.InterfaceAddrs()
+	if err != nil {
+		return nil, fmt.Errorf("list the board's addresses: %w", err)
+	}
+	var list []string
+	for _, a := range own {
+		if addr := prefixOf(a).Addr(); p.Address.Contains(addr) {
+			list = append(list, net.JoinHostPort(addr.String(), port))
+		}
+	}
+	return list, nil
+}
+
+// listens listens on an address of the board for a moment.
+func listens(protocol api.Protocol, address string) error {
 	var listener io.Closer
 	var err error
-	if p.Protocol == api.UDP {
+	if protocol == api.UDP {
 		listener, err = net.ListenPacket("udp", address)
 	} else {
 		listener, err = net.Listen("tcp", address)
@@ -238,17 +267,12 @@ func destinationWasChanged() []expr.Any {
 }
 
 func forward(p api.PortConfig, addr netip.Addr) []expr.Any {
-	protocol := byte(unix.IPPROTO_TCP)
-	if p.Protocol == api.UDP {
-		protocol = unix.IPPROTO_UDP
+	var exprs []expr.Any
+	if p.Address.IsValid() {
+		exprs = to(p.Address)
 	}
-	return []expr.Any{
-		&expr.Meta{Key: expr.MetaKeyL4PROTO, Register: 1},
-		&expr.Cmp{Op: expr.CmpOpEq, Register: 1, Data: []byte{protocol}},
-		&expr.Payload{DestRegister: 1, Base: expr.PayloadBaseTransportHeader, Offset: 2, Len: 2},
-		&expr.Cmp{Op: expr.CmpOpEq, Register: 1, Data: binaryutil.BigEndian.PutUint16(p.PublishedPort)},
+	return append(append(exprs, toPort(protocolNumber(p.Protocol), p.PublishedPort)...),
 		&expr.Immediate{Register: 1, Data: addr.AsSlice()},
 		&expr.Immediate{Register: 2, Data: binaryutil.BigEndian.PutUint16(p.TargetPort)},
-		&expr.NAT{Type: expr.NATTypeDestNAT, Family: unix.NFPROTO_IPV4, RegAddrMin: 1, RegProtoMin: 2},
-	}
+		&expr.NAT{Type: expr.NATTypeDestNAT, Family: unix.NFPROTO_IPV4, RegAddrMin: 1, RegProtoMin: 2})
 }

@@ -124,6 +124,16 @@ func (v *View) ConfigByName(name string) *api.Config { return first(v.Configs.By
 // NetworkByName finds a network by its name; nil if there is none.
 func (v *View) NetworkByName(name string) *api.Network { return first(v.Networks.By(byName, name)) }
 
+// IngressNetwork is the network of published ports; nil if there is none.
+func (v *View) IngressNetwork() *api.Network {
+	for n := range v.Networks.All() {
+		if n.Spec.Ingress {
+			return n
+		}
+	}
+	return nil
+}
+
 // NodesByName yields the nodes of a name; there may be several.
 func (v *View) NodesByName(name string) iter.Seq[*api.Node] { return v.Nodes.By(byName, name) }
 

@@ -21,7 +21,7 @@ func newNetwork(c *cli) *cobra.Command {
 }
 
 func newNetworkCreate(c *cli) *cobra.Command {
-	var internal bool
+	var internal, ingress bool
 	cmd := &cobra.Command{
 		Use:   "create [OPTIONS] NAME",
 		Short: "Make a network",
@@ -39,6 +39,7 @@ them, and change them.`,
 	driver := define(fs, "driver,d", flagvalue.Text, "driver", "mesh (default): encrypted; vxlan: in plain")
 	subnet := define(fs, "subnet", flagvalue.Subnet, "prefix", "addresses of its tasks, such as 10.9.0.0/16 (default: a free part of "+api.DefaultNetworkPool.String()+")")
 	labels := defineList(fs, "label", flagvalue.ParsePair, "key=value", "set a label")
+	fs.BoolVar(&ingress, "ingress", false, "make it the network by which boards hand on what is sent to published ports")
 	fs.BoolVar(&internal, "internal", false, "give tasks that are on no other network no way out of it")
 	opts := defineList(fs, "opt,o", flagvalue.ParsePair, "option", "encrypted: as the default driver does anyway")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
@@ -47,7 +48,7 @@ them, and change them.`,
 		}
 		spec := api.NetworkSpec{
 			Annotations: api.Annotations{Name: args[0], Labels: flagvalue.Map(labels.Values)},
-			Driver:      api.NetworkDriver(driver.Or("")), Subnet: subnet.Or(netip.Prefix{}), Internal: internal,
+			Driver:      api.NetworkDriver(driver.Or("")), Subnet: subnet.Or(netip.Prefix{}), Internal: internal, Ingress: ingress,
 		}
 		if err := spec.Defaults().Validate(); err != nil {
 			return err

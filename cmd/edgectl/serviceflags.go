@@ -96,7 +96,7 @@ func (f *taskFlags) registerLists(fs *pflag.FlagSet, named func(name, short stri
 	f.mounts = defineList(fs, named("mount", ""), flagvalue.Mount, "mount", verb+" a mount: type=bind|volume|tmpfs,src=…,dst=…[,readonly][,tmpfs-size=…][,tmpfs-mode=…]")
 	f.secrets = defineList(fs, named("secret", ""), flagvalue.Secret, "secret", verb+" a secret that tasks see: NAME, or source=NAME[,target=…][,uid=…][,gid=…][,mode=0444]")
 	f.configs = defineList(fs, named("config", ""), flagvalue.Config, "config", verb+" a config that tasks see, in the same notation")
-	f.ports = defineList(fs, named("publish", "p"), flagvalue.Port, "port", verb+" a published port: mode=host,target=80,published=8080[,protocol=udp]")
+	f.ports = defineList(fs, named("publish", "p"), flagvalue.Port, "port", verb+" a published port: 8080:80[/udp] on every board; mode=host,target=80,published=8080 on the boards of its tasks")
 	f.constraints = defineList(fs, named("constraint", ""), flagvalue.Constraint, "constraint", verb+" a bound on where tasks run, such as node.labels.zone==attic")
 	f.preferences = defineList(fs, named("placement-pref", ""), api.ParsePreference, "pref", verb+" a preference: spread=node.labels.zone spreads tasks evenly over its values")
 	f.generic = defineList(fs, named("generic-resource", ""), api.ParseGenericRequest, "name=amount", verb+" an amount of a generic resource that boards have, such as gpu=2; each task is given its own")

@@ -82,7 +82,13 @@ func portList(ports []api.PortConfig) string {
 		if p.PublishedPort == 0 {
 			published = "?"
 		}
-		texts = append(texts, fmt.Sprintf("*:%s->%d/%s", published, p.TargetPort, p.Protocol))
+		address := "*"
+		if p.Address.IsSingleIP() {
+			address = p.Address.Addr().String()
+		} else if p.Address.IsValid() {
+			address = p.Address.String()
+		}
+		texts = append(texts, fmt.Sprintf("%s:%s->%d/%s", address, published, p.TargetPort, p.Protocol))
 	}
 	return strings.Join(texts, ", ")
 }

@@ -30,7 +30,7 @@ func (f *Fleet) Converged(at *Board, name string, replicas int) func() error {
 		if err != nil {
 			return err
 		}
-		if u := service.Service.UpdateStatus; u != nil && u.State != api.UpdateCompleted && u.State != api.UpdateRollbackCompleted {
+		if u := service.Service.UpdateStatus; u != nil && !u.State.Over() {
 			return fmt.Errorf("the update of %s is %s: %s", name, u.State, u.Message)
 		}
 		tasks, err := at.Control().ListTasks(ctx, &api.ListTasksRequest{Service: name})

@@ -49,6 +49,9 @@ func (s *Server) changed(op string, v *store.View, r *api.ForecastServiceRequest
 		if err := findNetworks(v, op, &spec); err != nil {
 			return nil, nil, err
 		}
+		if err := findPorts(v, op, "", &spec); err != nil {
+			return nil, nil, err
+		}
 		notes, err := pinKnown(op, v, &spec)
 		next := &api.Service{ID: "forecast", Spec: spec, SpecVersion: 1}
 		next.StartJob(s.time(v))
@@ -69,6 +72,9 @@ func (s *Server) changed(op string, v *store.View, r *api.ForecastServiceRequest
 		return nil, nil, err
 	}
 	if err := findNetworks(v, op, &spec); err != nil {
+		return nil, nil, err
+	}
+	if err := findPorts(v, op, service.ID, &spec); err != nil {
 		return nil, nil, err
 	}
 	var notes []string

@@ -25,6 +25,9 @@ func findNetworks(v *store.View, op string, spec *api.ServiceSpec) error {
 		if err != nil {
 			return err
 		}
+		if network.Spec.Ingress {
+			return api.Errorf(api.Invalid, op, "TaskTemplate.Networks: %s is the network of published ports, which has no tasks: publish a port, or make another network", network.Spec.Name)
+		}
 		if slices.ContainsFunc(attached[:i], func(o api.NetworkAttachment) bool { return o.ID == network.ID }) {
 			return api.Errorf(api.Invalid, op, "TaskTemplate.Networks: %s is named twice", network.Spec.Name)
 		}
@@ -49,11 +52,13 @@ func (s *Server) createNetwork(ctx context.Context, r *api.CreateNetworkRequest)
 		if taken := tx.NetworkByName(spec.Name); taken != nil {
 			return nil, api.Errorf(api.Conflict, op, "name %s is in use by network %s; choose another, or use that one", spec.Name, api.ShortID(taken.ID))
 		}
-		subnet, err := subnetFor(tx.View, op, spec.Subnet)
+		if have := tx.IngressNetwork(); spec.Ingress && have != nil {
+			return nil, api.Errorf(api.Conflict, op, "network %s is that of published ports already, and there is one: remove it first, once no service publishes a port", have.Spec.Name)
+		}
+		network, err := newNetwork(tx.View, op, id, spec)
 		if err != nil {
 			return nil, err
 		}
-		network := &api.Network{ID: id, Spec: spec, Subnet: subnet, VNI: freeVNI(tx.View)}
 		tx.Put(network)
 		return network, nil
 	})
@@ -65,6 +70,19 @@ func (s *Server) createNetwork(ctx context.Context, r *api.CreateNetworkRequest)
 		return nil, api.Errorf(api.NotFound, op, "network %s was made and has been removed since", key)
 	}
 	return &api.NetworkResponse{Network: network}, nil
+}
+
+// newNetwork gives a network what it needs that no other has.
+func newNetwork(v *store.View, op string, id api.NetworkID, spec api.NetworkSpec) (*api.Network, error) {
+	subnet, err := subnetFor(v, op, spec.Subnet)
+	if err != nil {
+		return nil, err
+	}
+	network := &api.Network{ID: id, Spec: spec, Subnet: subnet, VNI: freeVNI(v)}
+	if spec.Ingress {
+		network.NextBlock = 1 // a board's address is not the subnet's own
+	}
+	return network, nil
 }
 
 // subnetFor checks the subnet that is asked for, or picks one.
@@ -134,6 +152,11 @@ func (s *Server) removeNetwork(ctx context.Context, r *api.RemoveNetworkRequest)
 			return slices.ContainsFunc(t.Networks, func(n api.NetworkAttachment) bool { return n.ID == network.ID })
 		}); err != nil {
 			return nil, err
+		}
+		if network.Spec.Ingress {
+			if by := publisher(tx.View); by != nil {
+				return nil, api.Errorf(api.Conflict, op, "network %s is in use by service %s, which publishes a port on every board; unpublish it first", network.Spec.Name, by.Spec.Name)
+			}
 		}
 		if last := lastOn(tx.View, network.ID); last != nil {
 			return nil, api.Errorf(api.Unavailable, op, "network %s is in use until the tasks of %s that are stopping have ended; try again then", network.Spec.Name, last.ServiceName)

@@ -78,6 +78,9 @@ func (s *Server) createService(ctx context.Context, r *api.CreateServiceRequest)
 	if err := findNamed(v, op, &spec); err != nil { // before anything is pulled
 		return nil, err
 	}
+	if err := checkPorts(v, op, "", spec); err != nil {
+		return nil, err
+	}
 	if err := s.pinSpec(ctx, op, &spec); err != nil {
 		return nil, err
 	}
@@ -87,6 +90,9 @@ func (s *Server) createService(ctx context.Context, r *api.CreateServiceRequest)
 			return nil, err
 		}
 		if err := findNamed(tx.View, op, &spec); err != nil {
+			return nil, err
+		}
+		if err := publish(tx, op, id, &spec); err != nil {
 			return nil, err
 		}
 		if err := claim(op, tx, &spec); err != nil {
@@ -161,6 +167,9 @@ func (s *Server) updateService(ctx context.Context, r *api.UpdateServiceRequest)
 	if err != nil {
 		return nil, err
 	}
+	if err := checkPorts(v, op, service.ID, ahead); err != nil {
+		return nil, err
+	}
 	var platforms []api.Platform
 	if patch.Image != nil {
 		if err := s.pinSpec(ctx, op, &ahead); err != nil {
@@ -187,6 +196,9 @@ func (s *Server) updateService(ctx context.Context, r *api.UpdateServiceRequest)
 			spec.TaskTemplate.Placement = &placement
 		}
 		if err := findNamed(tx.View, op, &spec); err != nil {
+			return nil, err
+		}
+		if err := publish(tx, op, service.ID, &spec); err != nil {
 			return nil, err
 		}
 		if api.Equal(spec, service.Spec) {
@@ -241,6 +253,9 @@ func (s *Server) rollbackService(ctx context.Context, r *api.RollbackServiceRequ
 		}
 		next := rolledBack(service, s.time(tx.View))
 		if err := findNamed(tx.View, op, &next.Spec); err != nil {
+			return nil, err
+		}
+		if err := publish(tx, op, next.ID, &next.Spec); err != nil {
 			return nil, err
 		}
 		tx.Put(next)

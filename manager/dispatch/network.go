@@ -20,14 +20,37 @@ func newFabric(v *store.View, latest func(*api.Task) api.TaskStatus) map[api.Net
 	for n := range v.Networks.All() {
 		fabric[n.ID] = append(fabric[n.ID], newEntry(api.Item{Network: n.Info()}))
 	}
+	ingress := v.IngressNetwork()
 	for s := range v.Services.All() {
-		for _, e := range endpointsOf(v, s, latest) {
+		endpoints := endpointsOf(v, s, latest)
+		if e := publishedBy(v, s, latest); e != nil && ingress != nil {
+			e.Network = ingress.ID
+			endpoints = append(endpoints, e)
+		}
+		for _, e := range endpoints {
 			if _, ok := fabric[e.Network]; ok {
 				fabric[e.Network] = append(fabric[e.Network], newEntry(api.Item{Endpoint: e}))
 			}
 		}
 	}
 	return fabric
+}
+
+// publishedBy is a service as all boards publish it; nil if it publishes nothing
+// there.
+func publishedBy(v *store.View, s *api.Service, latest func(*api.Task) api.TaskStatus) *api.Endpoint {
+	ports := s.Spec.EndpointSpec.Published(api.PublishIngress)
+	if len(ports) == 0 || s.PendingDelete {
+		return nil
+	}
+	e := &api.Endpoint{Service: s.ID, Name: s.Spec.Name, Ports: ports}
+	for t := range v.TasksOf(s.ID) {
+		if serves(v, t, latest) {
+			e.Backends = append(e.Backends, api.Backend{Task: t.ID, Node: t.NodeID})
+		}
+	}
+	slices.SortFunc(e.Backends, func(a, b api.Backend) int { return cmp.Compare(a.Task, b.Task) })
+	return e
 }
 
 // endpointsOf is a service in each of its networks, and in those that tasks of
@@ -91,9 +114,14 @@ func hostnameOf(v *store.View, t *api.Task) string {
 	return name
 }
 
-// weave adds the networks of a node's tasks to its set. A task that is stopping
-// speaks until it has stopped.
+// weave adds the networks of a node's tasks to its set, and what every board
+// publishes. A task that is stopping speaks until it has stopped.
 func (r *roster) weave(node api.NodeID, next set) {
+	if n := r.view.IngressNetwork(); n != nil && len(r.fabric[n.ID]) > 1 { // the network itself is the first
+		for _, e := range r.fabric[n.ID] {
+			next[e.item.Key()] = e
+		}
+	}
 	for task := range r.view.TasksOn(node) {
 		if task.Over() || task.Status.State.Before(api.TaskAssigned) {
 			continue
@@ -111,7 +139,7 @@ func (r *roster) weave(node api.NodeID, next set) {
 func (s *Server) rebalance(v *store.View, reports []api.TaskReport) {
 	if !slices.ContainsFunc(reports, func(r api.TaskReport) bool {
 		t := v.Task(r.ID)
-		return t != nil && len(t.Addresses) > 0
+		return t != nil && (len(t.Addresses) > 0 || publishes(v, t))
 	}) {
 		return
 	}
@@ -119,4 +147,10 @@ func (s *Server) rebalance(v *store.View, reports []api.TaskReport) {
 	s.shared = nil
 	s.mu.Unlock()
 	s.wakeSessions()
+}
+
+// publishes reports whether a task is one of those behind a port of every board.
+func publishes(v *store.View, t *api.Task) bool {
+	s := v.Service(t.ServiceID)
+	return s != nil && len(s.Spec.EndpointSpec.Published(api.PublishIngress)) > 0
 }

@@ -186,3 +186,37 @@ func TestWhatEndsServesNoMore(t *testing.T) {
 		}
 	})
 }
+
+// TestEveryBoardIsToldWhatItPublishes: and of the tasks behind it, only those that
+// serve.
+func TestEveryBoardIsToldWhatItPublishes(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		objects := fabricObjects()
+		public := &api.Service{ID: "public", Spec: api.ServiceSpec{Annotations: api.Annotations{Name: "public"}}}
+		public.Spec.EndpointSpec = &api.EndpointSpec{Ports: []api.PortConfig{
+			{Protocol: api.TCP, PublishedPort: 80, TargetPort: 8080, PublishMode: api.PublishIngress},
+			{Protocol: api.TCP, PublishedPort: 81, TargetPort: 8081, PublishMode: api.PublishHost},
+		}}
+		ingress := &api.Network{ID: "in", Spec: api.NetworkSpec{Annotations: api.Annotations{Name: "ingress"}, Ingress: true}, Subnet: netip.MustParsePrefix("10.10.0.0/24"), VNI: 2}
+		up, down := task("p1", "b"), task("p2", "c")
+		up.ServiceID, down.ServiceID = "public", "public"
+		up.Status.State, down.Status.State = api.TaskRunning, api.TaskStarting
+		b := start(t, append(objects, public, ingress, up, down)...)
+		defer b.stop(t)
+		network, endpoint := b.told(t, "a")
+		if network == nil || !network.Ingress || endpoint == nil {
+			t.Fatalf("a board without tasks of it is told %+v, %+v", network, endpoint)
+		}
+		if len(endpoint.Ports) != 1 || endpoint.Ports[0].PublishedPort != 80 || !slices.Equal(backendIDs(endpoint), []api.TaskID{"p1"}) || endpoint.Backends[0].Node != "b" {
+			t.Errorf("it is told %+v", endpoint)
+		}
+		b.Change(t, func(tx *store.Tx) {
+			next := *tx.Service("public")
+			next.Spec.EndpointSpec = nil
+			tx.Put(&next)
+		})
+		if network, endpoint := b.told(t, "a"); network != nil || endpoint != nil {
+			t.Errorf("nothing is published, and it is told %+v, %+v", network, endpoint)
+		}
+	})
+}

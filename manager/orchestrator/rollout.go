@@ -122,7 +122,7 @@ func (p *pass) status(state api.UpdateState, message string) {
 	if old := p.s.UpdateStatus; old != nil && old.StartedAt != nil && state != api.UpdateUpdating && state != api.UpdateRollbackStarted {
 		next.StartedAt = old.StartedAt
 	}
-	if state == api.UpdateCompleted || state == api.UpdateRollbackCompleted {
+	if state.Over() {
 		next.CompletedAt = new(p.in.Now)
 	}
 	p.s.UpdateStatus = &next

@@ -251,9 +251,5 @@ func (p *pass) unchosen(ports []api.PortConfig) []api.PortConfig {
 	return ports
 }
 
-func specPorts(spec *api.EndpointSpec) []api.PortConfig {
-	if spec == nil {
-		return nil
-	}
-	return slices.Clone(spec.Ports)
-}
+// specPorts are those that a task itself publishes.
+func specPorts(spec *api.EndpointSpec) []api.PortConfig { return spec.Published(api.PublishHost) }

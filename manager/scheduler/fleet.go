@@ -24,12 +24,27 @@ type node struct {
 	waiting []*api.Task
 	generic holdings
 	shared  bool // ports and generic are another's, too: see own
+	ingress map[port]bool
 }
 
 // port is a port of a board.
 type port struct {
 	protocol api.Protocol
 	number   uint16
+}
+
+// ingressPorts are published on every board, so that none is picked for a task.
+func ingressPorts(v *store.View) map[port]bool {
+	var ports map[port]bool
+	for s := range v.Services.All() {
+		for _, p := range s.Spec.EndpointSpec.Published(api.PublishIngress) {
+			if ports == nil {
+				ports = map[port]bool{}
+			}
+			ports[port{p.Protocol, p.PublishedPort}] = true
+		}
+	}
+	return ports
 }
 
 // swapping is the task whose place t is taking on one node: only one of them
@@ -130,7 +145,7 @@ func (n *node) free(p port, swapped *api.Task) bool {
 // taken; 0 if there is none.
 func (n *node) lowest(protocol api.Protocol, swapped *api.Task, taken map[port]bool) uint16 {
 	for number := uint16(api.DynamicPortFirst); number <= api.DynamicPortLast; number++ {
-		if p := (port{protocol, number}); !taken[p] && n.free(p, swapped) {
+		if p := (port{protocol, number}); !taken[p] && !n.ingress[p] && n.free(p, swapped) {
 			return number
 		}
 	}

@@ -68,9 +68,9 @@ func newBalancer(v *store.View, id api.ServiceID) *balancer {
 	if service == nil {
 		return b
 	}
-	next := &api.Task{ServiceID: id, Spec: service.Spec.TaskTemplate, SpecVersion: service.SpecVersion}
-	if service.Spec.EndpointSpec != nil {
-		next.Ports = service.Spec.EndpointSpec.Ports
+	next := &api.Task{
+		ServiceID: id, Spec: service.Spec.TaskTemplate, SpecVersion: service.SpecVersion,
+		Ports: service.Spec.EndpointSpec.Published(api.PublishHost),
 	}
 	b.rules, b.ports = b.rulesOf(next), next.Ports
 	b.counts = b.fleet.countOf(id)

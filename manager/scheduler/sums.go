@@ -94,9 +94,10 @@ func (s *Sums) waiting(v *store.View) (list []*api.Task) {
 func (s *Sums) fleet(v *store.View) *fleet {
 	f := &fleet{v: v, nodes: make([]*node, len(s.nodes)), index: s.index, counts: map[api.ServiceID][]int{}}
 	copies := make([]node, len(s.nodes))
+	ingress := ingressPorts(v)
 	for i, n := range s.nodes {
 		copies[i] = *n
-		copies[i].shared = true
+		copies[i].shared, copies[i].ingress = true, ingress
 		f.nodes[i] = &copies[i]
 	}
 	return f

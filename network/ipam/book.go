@@ -13,6 +13,8 @@ const (
 	largestBlock  = 27
 	smallestBlock = 29
 	cut           = 5 // bits
+	// In the ingress network a board has one address, its own.
+	ingressBlock = 32
 )
 
 // rest is how many addresses of a block are given back after one before that
@@ -75,6 +77,14 @@ func (b *Book) Take(node api.NodeID) (netip.Addr, bool) {
 		return b.again(longest), true
 	}
 	return netip.Addr{}, false
+}
+
+// Own gives a board its own address in the network, if it has none yet and there
+// is one left.
+func (b *Book) Own(node api.NodeID) {
+	if len(b.blocksOf(node)) == 0 && b.unowned() > 0 && b.claim(node) != nil {
+		b.changed = true
+	}
 }
 
 // Network is the network with what was handed out noted; changed tells whether
@@ -168,6 +178,9 @@ func longestQueue(blocks []*api.NetworkBlock) *api.NetworkBlock {
 }
 
 func (b *Book) blockBits() int {
+	if b.network.Spec.Ingress {
+		return ingressBlock
+	}
 	return min(max(b.network.Subnet.Bits()+cut, largestBlock), smallestBlock)
 }
 

@@ -195,3 +195,36 @@ func sorted(used map[netip.Addr]bool) []netip.Addr {
 	slices.SortFunc(all, netip.Addr.Compare)
 	return all
 }
+
+// TestEachBoardHasItsOwnOfTheIngressNetwork: one address, the same for good, and
+// none that is another's.
+func TestEachBoardHasItsOwnOfTheIngressNetwork(t *testing.T) {
+	n := network("10.9.0.0/29")
+	n.Spec.Ingress, n.NextBlock = true, 1
+	nodes := []api.NodeID{"a", "b", "c", "d", "e", "f", "g", "h", "beyond"}
+	b := Open(n, nil, everybody)
+	for range 2 {
+		for _, node := range nodes {
+			b.Own(node)
+		}
+	}
+	next, changed := b.Network()
+	if !changed || len(next.Blocks) != 8 || next.Blocks[0].Prefix.String() != "10.9.0.1/32" {
+		t.Fatalf("blocks %+v", next.Blocks)
+	}
+	had := map[api.NodeID]netip.Addr{}
+	for _, node := range nodes[:8] {
+		had[node] = next.Info().Gateway(node)
+	}
+	b = Open(next, nil, func(id api.NodeID) bool { return id != "c" })
+	b.Own("beyond")
+	next, _ = b.Network()
+	if at := next.Info().Gateway("beyond"); at != had["c"] {
+		t.Errorf("a new member has %v, not the %v of the one that left", at, had["c"])
+	}
+	for node, at := range had {
+		if now := next.Info().Gateway(node); node != "c" && now != at {
+			t.Errorf("%s had %v and has %v", node, at, now)
+		}
+	}
+}

@@ -27,8 +27,12 @@ func run() error {
 	exitAfter := pflag.Duration("exit-after", 0, "end with an error after this long")
 	url := pflag.String("ask", "", "ask this URL, print the answer, and end")
 	times := pflag.Int("times", 1, "how often, each time by a connection of its own")
+	rate := pflag.Int("rate", 0, "ask so often a second, and tell how many failed instead of what was answered")
 	pflag.Parse()
-	if *url != "" {
+	switch {
+	case *url != "" && *rate > 0:
+		return load(*url, *times, *rate)
+	case *url != "":
 		return ask(*url, *times)
 	}
 	version, err := os.ReadFile("/version")

@@ -77,29 +77,36 @@ func TestMounts(t *testing.T) {
 
 func TestPorts(t *testing.T) {
 	check(t, "Port", Port, map[string]string{
-		"mode=host,target=80,published=8080":              "{Protocol:tcp TargetPort:80 PublishedPort:8080 PublishMode:host}",
-		"published=53,target=5353,protocol=udp,mode=host": "{Protocol:udp TargetPort:5353 PublishedPort:53 PublishMode:host}",
-		"mode=host,target=80":                             "{Protocol:tcp TargetPort:80 PublishedPort:0 PublishMode:host}",
+		"mode=host,target=80,published=8080":              "{Protocol:tcp TargetPort:80 PublishedPort:8080 PublishMode:host Address:invalid Prefix}",
+		"published=53,target=5353,protocol=udp,mode=host": "{Protocol:udp TargetPort:5353 PublishedPort:53 PublishMode:host Address:invalid Prefix}",
+		"mode=host,target=80":                             "{Protocol:tcp TargetPort:80 PublishedPort:0 PublishMode:host Address:invalid Prefix}",
+		"target=80,published=8080":                        "{Protocol:tcp TargetPort:80 PublishedPort:8080 PublishMode:ingress Address:invalid Prefix}",
+		"8080:80":                                         "{Protocol:tcp TargetPort:80 PublishedPort:8080 PublishMode:ingress Address:invalid Prefix}",
+		"8080:80/udp":                                     "{Protocol:udp TargetPort:80 PublishedPort:8080 PublishMode:ingress Address:invalid Prefix}",
+		"80":                                              "{Protocol:tcp TargetPort:80 PublishedPort:0 PublishMode:ingress Address:invalid Prefix}",
+		"10.0.0.1:8080:80":                                "{Protocol:tcp TargetPort:80 PublishedPort:8080 PublishMode:ingress Address:10.0.0.1/32}",
+		"10.0.0.0/8::80":                                  "{Protocol:tcp TargetPort:80 PublishedPort:0 PublishMode:ingress Address:10.0.0.0/8}",
+		"target=53,published=53,address=192.168.1.0/24": "{Protocol:tcp TargetPort:53 PublishedPort:53 PublishMode:ingress Address:192.168.1.0/24}",
 	}, map[string]string{
-		"8080:80":                     "mode=host,target=80,published=8080",
-		"8080:80/udp":                 "mode=host,target=80,published=8080,protocol=udp",
-		"80":                          "mode=host,target=80",
-		"target=80,published=8080":    "comes later",
 		"mode=host,published=8080":    "no target port",
 		"mode=host,target=0":          "1 to 65535",
 		"mode=host,target=70000":      "1 to 65535",
 		"mode=bridge,target=80":       "host or ingress",
 		"mode=host,target=80,foo=bar": "not known",
 		"8000-8010:80":                "ranges",
-		"10.0.0.1:8080:80":            "one address",
+		"10.0.0.1/8:8080:80":          "address or subnet",
+		"[::1]:8080:80":               "address or subnet",
+		"board:8080:80":               "address or subnet",
+		":80":                         "not a port",
+		"8080:":                       "not a port",
 		"80/sctp":                     "tcp or udp",
 		"":                            "not a port",
 	})
 	check(t, "TargetPort", TargetPort, map[string]string{
-		"80":                                 "{Protocol: TargetPort:80 PublishedPort:0 PublishMode:}",
-		"80/udp":                             "{Protocol:udp TargetPort:80 PublishedPort:0 PublishMode:}",
-		"8080:80":                            "{Protocol: TargetPort:80 PublishedPort:0 PublishMode:}",
-		"mode=host,target=80,published=8080": "{Protocol:tcp TargetPort:80 PublishedPort:0 PublishMode:}",
+		"80":                                 "{Protocol: TargetPort:80 PublishedPort:0 PublishMode: Address:invalid Prefix}",
+		"80/udp":                             "{Protocol:udp TargetPort:80 PublishedPort:0 PublishMode: Address:invalid Prefix}",
+		"8080:80":                            "{Protocol: TargetPort:80 PublishedPort:0 PublishMode: Address:invalid Prefix}",
+		"mode=host,target=80,published=8080": "{Protocol:tcp TargetPort:80 PublishedPort:0 PublishMode: Address:invalid Prefix}",
 	}, map[string]string{"x": "not a port", "80/x": "tcp or udp", "published=80": "no target"})
 }
 

@@ -3,34 +3,23 @@ package flagvalue
 import (
 	"errors"
 	"fmt"
+	"net/netip"
 	"strconv"
 	"strings"
 
 	"github.com/edgeswarm/edgeswarm/api"
 )
 
-// Port reads a published port as Docker writes it: "mode=host,target=80,
-// published=8080,protocol=tcp", or the short form "8080:80/tcp". The short
-// form means ingress, as in Swarm, and ingress is refused while it isn't there.
+// Port reads a published port as Docker writes it: "published=8080,target=80,
+// protocol=tcp,mode=ingress", or the short form "8080:80/tcp". Before the ports
+// there may be an address or subnet of the boards', in brackets or not; the long
+// form calls it address.
 func Port(s string) (api.PortConfig, error) {
 	p, err := parsePort(s)
-	if err != nil {
-		return p, err
+	if err == nil && p.TargetPort == 0 {
+		err = errors.New("it has no target port: say which port the task listens on, as in published=8080,target=80")
 	}
-	if p.TargetPort == 0 {
-		return p, errors.New("it has no target port: say which port the task listens on, as in mode=host,target=80,published=8080")
-	}
-	if p.PublishMode == api.PublishIngress {
-		long := "mode=host,target=" + strconv.Itoa(int(p.TargetPort))
-		if p.PublishedPort != 0 {
-			long += ",published=" + strconv.Itoa(int(p.PublishedPort))
-		}
-		if p.Protocol == api.UDP {
-			long += ",protocol=udp"
-		}
-		return p, fmt.Errorf("it means ingress, one port on every board, which comes later: publish it on the boards that run a task with %s", long)
-	}
-	return p, nil
+	return p, err
 }
 
 // TargetPort reads what names a port to unpublish: "80", "80/udp", or a form
@@ -74,8 +63,10 @@ func parsePort(s string) (api.PortConfig, error) {
 			p.PublishedPort, err = portNumber(f.Value)
 		case "protocol":
 			p.Protocol, err = Choice(api.TCP, api.UDP)(f.Value)
+		case "address":
+			p.Address, err = boardAddress(f.Value)
 		default:
-			return p, fmt.Errorf("%q is not known in a published port: use mode, target, published and protocol", f.Key)
+			return p, fmt.Errorf("%q is not known in a published port: use mode, target, published, protocol and address", f.Key)
 		}
 		if err != nil {
 			return p, fmt.Errorf("%s=%s: %w", f.Key, f.Value, err)
@@ -85,23 +76,41 @@ func parsePort(s string) (api.PortConfig, error) {
 }
 
 func shortPort(s string, p *api.PortConfig) (err error) {
-	number, protocol, has := strings.Cut(s, "/")
+	last := strings.LastIndex(s, ":") // before it there may be an address with a slash
+	target, protocol, has := strings.Cut(s[last+1:], "/")
 	if has {
 		if p.Protocol, err = Choice(api.TCP, api.UDP)(protocol); err != nil {
 			return err
 		}
 	}
-	if published, target, both := strings.Cut(number, ":"); both {
-		if strings.Contains(target, ":") {
-			return errors.New("a service's port can't be bound to one address: leave the address out")
+	if last >= 0 {
+		published := s[:last]
+		if i := strings.LastIndex(published, ":"); i >= 0 {
+			if p.Address, err = boardAddress(strings.Trim(published[:i], "[]")); err != nil {
+				return err
+			}
+			published = published[i+1:]
 		}
-		if p.PublishedPort, err = portNumber(published); err != nil {
-			return err
+		if published != "" || !p.Address.IsValid() {
+			if p.PublishedPort, err = portNumber(published); err != nil {
+				return err
+			}
 		}
-		number = target
 	}
-	p.TargetPort, err = portNumber(number)
+	p.TargetPort, err = portNumber(target)
 	return err
+}
+
+// boardAddress reads which of the boards' addresses are meant: one, or a subnet.
+func boardAddress(s string) (netip.Prefix, error) {
+	if addr, err := netip.ParseAddr(s); err == nil && addr.Is4() {
+		return netip.PrefixFrom(addr, addr.BitLen()), nil
+	}
+	p, err := netip.ParsePrefix(s)
+	if err != nil || !p.Addr().Is4() || p.Masked() != p {
+		return p, fmt.Errorf("%q is not an IPv4 address or subnet of the boards, such as 192.168.1.0/24", s)
+	}
+	return p, nil
 }
 
 func portNumber(s string) (uint16, error) {
