@@ -45,6 +45,9 @@ type BoardServer interface {
 	// Usage tells what tasks take of their boards. The node that is asked gathers
 	// it from the boards.
 	Usage(context.Context, *UsageRequest) (*UsageResponse, error)
+	// CheckNetworks tries every way of networks that span boards. The node that is
+	// asked has all boards do it.
+	CheckNetworks(context.Context, *NetworkCheckRequest) (*NetworkCheckResponse, error)
 	// Volumes tells which boards hold volumes. The node that is asked gathers it.
 	Volumes(context.Context, *VolumesRequest) (*VolumesResponse, error)
 	// RemoveVolume deletes a volume of any board. Conflict while services name
@@ -258,6 +261,7 @@ var BoardDesc = grpc.ServiceDesc{
 		unary("Accept", BoardServer.Accept),
 		unary("FetchImage", BoardServer.FetchImage),
 		unary("Usage", BoardServer.Usage),
+		unary("CheckNetworks", BoardServer.CheckNetworks),
 		unary("Volumes", BoardServer.Volumes),
 		unary("RemoveVolume", BoardServer.RemoveVolume),
 	},
@@ -310,6 +314,11 @@ func (c *BoardClient) Leave(ctx context.Context, r *LeaveRequest) (*Empty, error
 // FetchImage calls BoardServer.FetchImage.
 func (c *BoardClient) FetchImage(ctx context.Context, r *FetchImageRequest) (*Empty, error) {
 	return invoke[Empty](ctx, c.cc, board+"FetchImage", r)
+}
+
+// CheckNetworks calls BoardServer.CheckNetworks.
+func (c *BoardClient) CheckNetworks(ctx context.Context, r *NetworkCheckRequest) (*NetworkCheckResponse, error) {
+	return invoke[NetworkCheckResponse](ctx, c.cc, board+"CheckNetworks", r)
 }
 
 // Usage calls BoardServer.Usage.

@@ -104,6 +104,11 @@ func (l *Local) keep(ctx context.Context) {
 			}
 			err = l.reconcile()
 		}
+		l.mu.Lock()
+		if l.trouble = ""; err != nil {
+			l.trouble = err.Error()
+		}
+		l.mu.Unlock()
 		switch {
 		case err != nil && err.Error() != said:
 			said = err.Error()

@@ -41,6 +41,14 @@ func beBoard(path string) error {
 	defer cancel()
 	var l *Local
 	for in := bufio.NewScanner(os.Stdin); in.Scan(); {
+		if in.Text() == "check" {
+			found, err := json.Marshal(l.Check(ctx, nil))
+			if err != nil {
+				return err
+			}
+			fmt.Println(string(found))
+			continue
+		}
 		raw, err := os.ReadFile(path)
 		if err != nil {
 			return err

@@ -28,6 +28,18 @@ type ruleState struct {
 	ports     map[string]string // by chain
 }
 
+// rules are all that the board's rules are to hold, but for ports of single tasks.
+type rules struct {
+	isolation isolation
+	balancing balancing
+	ingress   ingress
+}
+
+func (l *Local) wantedRules(w weaving, woven []*api.NetworkInfo) rules {
+	at := func(task api.TaskID) (netip.Addr, bool) { return l.notedAddress(l.taskDir(task)) }
+	return rules{isolationOf(w.fabric.Networks, w.peers()), balancingOf(w.fabric, woven), l.ingressOf(w, woven, at)}
+}
+
 // ensureRules makes the board's rules what they should be. They are read only
 // after somebody has changed any since they were last found right: so that a
 // task's coming or going costs what it changes, however many services there are.
@@ -36,9 +48,8 @@ func (l *Local) ensureRules(w weaving, woven []*api.NetworkInfo) error {
 	if err != nil {
 		return err
 	}
-	f := w.fabric
-	isolation, balancing := isolationOf(f.Networks, w.peers()), balancingOf(f, woven)
-	ingress := l.ingressOf(w, woven, func(task api.TaskID) (netip.Addr, bool) { return l.notedAddress(l.taskDir(task)) })
+	f, want := w.fabric, l.wantedRules(w, woven)
+	isolation, balancing, ingress := want.isolation, want.balancing, want.ingress
 	untouched := now == l.rules.generation && now != 0
 	if untouched && f == l.rules.fabric && l.rules.isolation == isolation.mark && l.rules.frame == balancing.mark() &&
 		l.rules.published == ingress.mark() && maps.Equal(l.rules.ports, ingress.marks()) {

@@ -54,6 +54,8 @@ type Local struct {
 	vxlan  vxlan
 	mesh   *mesh
 	rules  ruleState
+	// trouble is what could not be made so, at the last try.
+	trouble string
 }
 
 var _ agent.Network = (*Local)(nil)

@@ -69,6 +69,8 @@ type Network interface {
 	// once every peer that it speaks with can hear of that.
 	Mesh() api.MeshEnd
 	TurnKey() error
+	// Check tries the ways of networks, by name or ID, or of all.
+	Check(ctx context.Context, of []string) api.NetworkCheck
 }
 
 // Images is a board's share of the fleet's images. Implemented by image.Store.

@@ -17,7 +17,7 @@ import (
 
 func newNetwork(c *cli) *cobra.Command {
 	return group("network", "Manage networks of tasks across boards",
-		newNetworkCreate(c), newNetworkLs(c), newNetworkInspect(c), newNetworkRm(c), newNetworkRotateKeys(c))
+		newNetworkCreate(c), newNetworkLs(c), newNetworkInspect(c), newNetworkRm(c), newNetworkCheck(c), newNetworkRotateKeys(c))
 }
 
 func newNetworkCreate(c *cli) *cobra.Command {

@@ -68,6 +68,9 @@ func (network) Learn(agent.Fabric)                         {}
 func (network) Subnets() ([]netip.Prefix, error)           { return nil, nil }
 func (network) Mesh() api.MeshEnd                          { return api.MeshEnd{} }
 func (network) TurnKey() error                             { return nil }
+func (network) Check(context.Context, []string) api.NetworkCheck {
+	return api.NetworkCheck{}
+}
 
 func (network) Run(ctx context.Context) error {
 	<-ctx.Done()
