@@ -2,6 +2,7 @@ package api
 
 import (
 	"math"
+	"net/netip"
 	"reflect"
 	"strings"
 	"testing"
@@ -98,7 +99,13 @@ func TestServiceSpecValidate(t *testing.T) {
 		{"UpdateConfig.Order", func(s *ServiceSpec) { s.UpdateConfig = &UpdateConfig{Order: "any"} }},
 		{"RollbackConfig.FailureAction", func(s *ServiceSpec) { s.RollbackConfig = &UpdateConfig{FailureAction: FailureRollback} }},
 		{"EndpointSpec.Ports", func(s *ServiceSpec) { s.UpdateConfig = &UpdateConfig{Order: StartFirst} }},
-		{"EndpointSpec.Ports", ports(PortConfig{TargetPort: 80, PublishedPort: 80})},
+		{"EndpointSpec.Ports", ports(PortConfig{TargetPort: 80, PublishedPort: 80, PublishMode: "everywhere"})},
+		{"EndpointSpec.Ports", ports(PortConfig{TargetPort: 80, PublishedPort: 80, Address: netip.MustParsePrefix("fd00::/64")})},
+		{"EndpointSpec.Ports", ports(PortConfig{TargetPort: 80, PublishedPort: 80, Address: netip.MustParsePrefix("10.0.0.1/8")})},
+		{"EndpointSpec.Ports", func(s *ServiceSpec) {
+			s.TaskTemplate.Networks, s.UpdateConfig = []NetworkAttachment{{Target: NetworkHost}}, nil
+			s.EndpointSpec.Ports = []PortConfig{{TargetPort: 80, PublishedPort: 80}}
+		}},
 		{"EndpointSpec.Ports", ports(PortConfig{PublishedPort: 80, PublishMode: PublishHost})},
 		{"EndpointSpec.Ports", ports(PortConfig{TargetPort: 80, Protocol: "sctp", PublishMode: PublishHost})},
 		{"EndpointSpec.Ports", ports(PortConfig{TargetPort: 80, PublishedPort: DefaultPort, Protocol: UDP, PublishMode: PublishHost})},
