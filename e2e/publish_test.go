@@ -15,7 +15,7 @@ func TestPublishedPorts(t *testing.T) {
 	t.Parallel()
 	f := formed(t, 3)
 	f.load(1, "1", "2")
-	f.create("web", "--replicas", "2", "--stop-grace-period", "20s", "--publish", "8088:8080", "web:1")
+	f.create("web", "--replicas", "2", "--publish", "8088:8080", "web:1")
 	web := f.runs(1, "web", 2)
 	f.part("every board answers", func(f *fleet) {
 		for i := 1; i <= 3; i++ {
