@@ -57,7 +57,7 @@ func TestATaskOutlivesADaemonThatFindsItsShimSlow(t *testing.T) {
 	defer func() { _ = syscall.Kill(shim, syscall.SIGCONT) }()
 	signal(first, syscall.SIGKILL)
 	until(t, "another daemon is there", func() error {
-		if pid, err := d.way.find(t.Context()); pid == 0 || pid == first {
+		if pid, err := d.process(t.Context()); pid == 0 || pid == first {
 			return fmt.Errorf("process %d, %v", pid, err)
 		}
 		return nil
