@@ -1,12 +1,17 @@
 package e2e
 
 import (
+	"bytes"
 	"fmt"
 	"maps"
 	"slices"
 	"strings"
 	"syscall"
 	"testing"
+	"time"
+
+	"github.com/edgeswarm/edgeswarm/internal/host"
+	"github.com/edgeswarm/edgeswarm/internal/lab"
 )
 
 // TestKinds: what a service is, and what of its boards it is placed by, beyond
@@ -16,6 +21,10 @@ func TestKinds(t *testing.T) {
 	f := formed(t, 3)
 	f.load(1, "1")
 	f.part("generic resources", (*fleet).shares)
+	f.part("what rules boards out", (*fleet).rulesOut)
+	f.part("spread", (*fleet).spreads)
+	f.part("a constraint that stops holding", (*fleet).follows)
+	f.part("drain, start-first", (*fleet).drainsStartFirst)
 }
 
 // restartEdged ends a board's edged as its unit does, and starts it again: what
@@ -132,4 +141,177 @@ func (f *fleet) shares() {
 	} {
 		f.refused(1, say, "service", "create", "--name", "new", "--generic-resource", flag, "web:1")
 	}
+}
+
+// waitsWith waits until a service has so many running, and the rest says why not.
+func (f *fleet) waitsWith(service string, running int, why string) {
+	f.t.Helper()
+	f.until(fmt.Sprintf("%s runs %d and says %q of the others", service, running, why), patient, func() error {
+		tasks, err := f.tasks(2, service)
+		run, waiting := 0, 0
+		for _, r := range tasks {
+			switch {
+			case r.state() == "running":
+				run++
+			case r.state() == "pending" && r.Error == "no suitable node: "+why:
+				waiting++
+			}
+		}
+		if err == nil && (run != running || waiting == 0 || run+waiting != len(tasks)) {
+			err = fmt.Errorf("%d run, %d say so:%s", run, waiting, table(tasks))
+		}
+		return err
+	})
+	f.exactly(service, running)
+	f.must(1, "service", "rm", service)
+}
+
+// rulesOut: what a service asks for is counted on every board, and what waits
+// says with counts for what.
+func (f *fleet) rulesOut() {
+	arch := f.foreignImage("foreign")
+	for name, c := range map[string]struct {
+		running int
+		why     string
+		args    []string
+	}{
+		"few":     {3, "3 have their most replicas", []string{"--replicas", "4", "--replicas-max-per-node", "1", "web:1"}},
+		"port":    {3, "3 have port 18080/tcp in use", []string{"--replicas", "4", "--publish", "mode=host,target=8080,published=18080", "web:1"}},
+		"large":   {0, "3 lack 1000 GB free", []string{"--reserve-memory", "1000g", "web:1"}},
+		"busy":    {0, "3 lack 900 CPU free", []string{"--reserve-cpu", "900", "web:1"}},
+		"model":   {0, "3 do not meet node.model==zx81", []string{"--constraint", "node.model==zx81", "web:1"}},
+		"memory":  {0, "3 do not meet node.memory==1m", []string{"--constraint", "node.memory==1m", "web:1"}},
+		"class":   {0, "3 have no tpm device", []string{"--device", "class=tpm", "web:1"}},
+		"foreign": {0, "3 run " + host.Platform().String() + ", which the image is not for", []string{"web:foreign"}},
+	} {
+		f.create(name, c.args...)
+		f.waitsWith(name, c.running, c.why)
+	}
+	if arch == host.Platform().Architecture {
+		f.t.Error("the foreign image is of this machine")
+	}
+	f.create("any", "--constraint", "node.model!=zx81", "--constraint", "node.memory!=1m", "--constraint", "node.device!=tpm", "--constraint", "node.id!=none", "web:1")
+	f.runs(2, "any", 1)
+	f.must(1, "service", "rm", "any")
+}
+
+func (f *fleet) zones(zones ...string) {
+	f.t.Helper()
+	for i, zone := range zones {
+		f.must(1, "node", "update", "--label-add", "zone="+zone, f.board(i+1).Name())
+	}
+}
+
+// spreads: a preference evens tasks out over its values, before boards.
+func (f *fleet) spreads() {
+	f.zones("attic", "attic", "cellar")
+	f.create("even", "--replicas", "4", "--placement-pref", "spread=node.labels.zone", "web:1")
+	if at := on(f.runs(2, "even", 4)); !maps.Equal(at, map[string]int{"board1": 1, "board2": 1, "board3": 2}) {
+		f.t.Errorf("spread over zones, tasks are at %v", at)
+	}
+	f.create("plain", "--replicas", "3", "web:1")
+	if at := on(f.runs(2, "plain", 3)); len(at) != 3 {
+		f.t.Errorf("spread by service, three tasks are at %v", at)
+	}
+	f.remove("even")
+	f.remove("plain")
+}
+
+// follows: a constraint that no longer holds moves the task, also one that the
+// spec has now and the task's own, of before an update, had not.
+func (f *fleet) follows() {
+	f.zones("attic", "attic", "attic")
+	f.create("c", "--constraint", "node.labels.zone==attic", "web:1")
+	home := f.runs(2, "c", 1)[0].Node
+	f.zone(home, "cellar")
+	f.until("the task has left", patient, func() error {
+		if at := on(f.runs(2, "c", 1)); at[home] > 0 {
+			return fmt.Errorf("it is at %v", at)
+		}
+		return nil
+	})
+	f.exactly("c", 1)
+	f.remove("c")
+
+	f.zones("attic", "attic", "attic")
+	f.create("u", "--replicas", "2", "--update-delay", "1h", "web:1")
+	f.runs(2, "u", 2)
+	f.must(1, "service", "update", "--detach", "--env-add", "A=1", "--constraint-add", "node.labels.zone!=cellar", "u")
+	var old taskRow
+	f.until("one of two is changed, the other is as it was", patient, func() error {
+		var before []taskRow
+		for _, r := range f.runs(2, "u", 2) {
+			if s := f.try(2, "task", "exec", r.ID, "sh", "-c", "echo $A"); s.code == 0 && s.out == "\n" {
+				before = append(before, r)
+			}
+		}
+		if len(before) != 1 {
+			return fmt.Errorf("%d are as they were", len(before))
+		}
+		old = before[0]
+		return nil
+	})
+	f.zone(old.Node, "cellar")
+	f.until("the one whose own spec has no such constraint has left", patient, func() error {
+		for _, r := range f.runs(2, "u", 2) {
+			if r.Node == old.Node {
+				return fmt.Errorf("%s is still on %s", r.Name, r.Node)
+			}
+		}
+		return nil
+	})
+	f.remove("u")
+}
+
+// zone labels one board, by name.
+func (f *fleet) zone(board, zone string) {
+	f.t.Helper()
+	f.must(1, "node", "update", "--label-add", "zone="+zone, board)
+}
+
+// drainsStartFirst: where the service starts first, a drain stops a task only when
+// the one elsewhere runs.
+func (f *fleet) drainsStartFirst() {
+	f.create("first", "--update-order", "start-first", "web:1")
+	home := f.runs(2, "first", 1)[0].Node
+	fewest := 1
+	w := f.watch([]string{"service", "ps", "first"}, []int{1, 2, 3}, func(tasks []taskRow, _, _ time.Time) {
+		running := 0
+		for _, r := range tasks {
+			if r.state() == "running" {
+				running++
+			}
+		}
+		fewest = min(fewest, running)
+	})
+	f.must(1, "node", "update", "--availability", "drain", home)
+	f.until("it runs elsewhere only", patient, func() error {
+		if at := on(f.runs(2, "first", 1)); at[home] > 0 {
+			return fmt.Errorf("it is at %v", at)
+		}
+		return nil
+	})
+	f.exactly("first", 1)
+	w.end(f)
+	if fewest < 1 {
+		f.t.Error("for a moment nothing of it ran")
+	}
+	f.must(1, "node", "update", "--availability", "active", home)
+	f.remove("first")
+}
+
+// foreignImage puts web:VERSION into the fleet, for boards of an architecture
+// that none of these has.
+func (f *fleet) foreignImage(version string) (platform string) {
+	f.t.Helper()
+	arch := "riscv64"
+	if host.Platform().Architecture == arch {
+		arch = "arm64"
+	}
+	var archive bytes.Buffer
+	f.do(lab.WebImage(&archive, bin, version, arch))
+	if s := f.feed(1, archive.Bytes(), "image", "load", "--quiet"); s.code != 0 {
+		f.t.Fatalf("load web:%s for %s: %s", version, arch, s.err)
+	}
+	return arch
 }

@@ -26,6 +26,13 @@ func TestBadInput(t *testing.T) {
 	f.runs(1, "web", 2)
 	f.must(1, "node", "update", "--name", "twin", "board1")
 	f.must(1, "node", "update", "--name", "twin", "board2")
+	for _, noun := range []string{"secret", "config"} {
+		if s := f.feed(1, []byte("x"), noun, "create", "held-"+noun); s.code != 0 {
+			t.Fatal(s.err)
+		}
+	}
+	f.create("user", "--replicas", "0", "--secret", "held-secret", "--config", "held-config", "web:1")
+	f.create("other", "--replicas", "0", "--secret", "held-secret", "web:1")
 	before, state := f.allProcesses(1, 2), f.allThatIs()
 
 	const nowhere = "localhost:1/none:1" // a registry that refuses at once
@@ -46,6 +53,21 @@ func TestBadInput(t *testing.T) {
 		{"no node", []string{"node", "rm", "nope"}},
 		{"twin", []string{"node", "update", "--availability", "drain", "twin"}},
 		{"twin", []string{"node", "rm", "--force", "twin"}},
+		{`unknown key "zone"`, []string{"service", "create", "--name", "new", "--constraint", "zone==attic", "web:1"}},
+		{`unknown key "node.zone"`, []string{"service", "update", "--constraint-add", "node.zone==attic", "web"}},
+		{"spread=node.labels.zone", []string{"service", "create", "--name", "new", "--placement-pref", "binpack=node.id", "web:1"}},
+		{"Resources.Limits.MemoryBytes: the limit is below the reservation", []string{"service", "create", "--name", "new", "--limit-memory", "32m", "--reserve-memory", "64m", "web:1"}},
+		{"Resources.Limits.NanoCPUs: the limit is below the reservation", []string{"service", "update", "--limit-cpu", "0.5", "--reserve-cpu", "1", "web"}},
+		{"--device /etc/passwd", []string{"service", "create", "--name", "new", "--device", "/etc/passwd", "web:1"}},
+		{"is not a path below /dev", []string{"service", "update", "--device-add", "/dev/../etc/passwd", "web"}},
+		{"order stop-first", []string{"service", "create", "--name", "new", "--update-order", "start-first", "--publish", "mode=host,target=80,published=18081", "web:1"}},
+		{"order stop-first", []string{"service", "update", "--rollback-order", "start-first", "--publish-add", "mode=host,target=80,published=18081", "web"}},
+		{"--generic-resource gpu=UUID1", []string{"service", "create", "--name", "new", "--generic-resource", "gpu=UUID1", "web:1"}},
+		{"GenericResources: \"gpu\" and \"GPU\"", []string{"service", "update", "--generic-resource-add", "gpu=1", "--generic-resource-add", "GPU=1", "web"}},
+		{"both added and removed", []string{"service", "update", "--generic-resource-add", "gpu=1", "--generic-resource-rm", "gpu", "web"}},
+		{"--max-concurrent does not go with", []string{"service", "create", "--name", "new", "--max-concurrent", "2", "web:1"}},
+		{"is in use by other, user", []string{"secret", "rm", "held-secret"}},
+		{"is in use by user", []string{"config", "rm", "held-config"}},
 		{"member", []string{"init"}},
 		{"member", []string{"join", "--token", f.token(1, "worker"), f.board(2).IP()}},
 	} {
@@ -69,6 +91,7 @@ func (f *fleet) allThatIs() string {
 		f.must(1, "service", "ls", "--format", "json") +
 		f.must(1, "node", "ls", "--format", "{{.ID}} {{.Hostname}} {{.Status}} {{.Availability}} {{.Role}}") +
 		f.must(1, "image", "ls", "--format", "json") +
+		f.must(1, "secret", "ls", "--format", "{{.ID}} {{.Name}}") + f.must(1, "config", "ls", "--format", "{{.ID}} {{.Name}}") +
 		f.must(1, "service", "ps", "--no-trunc", "--format", "{{.ID}} {{.Node}} {{.DesiredState}} {{.Attempt}}", "web")
 }
 
