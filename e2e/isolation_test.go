@@ -19,7 +19,8 @@ func TestAnIsolatedWorkerRebootsTwice(t *testing.T) {
 	third := f.other(lead, lone)
 	f.must(lead, "node", "demote", f.board(lone).Name())
 	f.until("the board is a worker", patient, func() error { return f.voters(lead, 1) })
-	f.must(lead, "service", "create", "--quiet", "--name", "web", "--replicas", "6", "web:1")
+	f.feed(lead, []byte(secretWord), "secret", "create", "pw")
+	f.must(lead, "service", "create", "--quiet", "--name", "web", "--replicas", "6", "--secret", "pw", "web:1")
 	own := attempts(f.allProcesses(lone))
 	if len(own) == 0 {
 		t.Fatal("the worker has no task to start again")
@@ -47,7 +48,7 @@ func TestAnIsolatedWorkerRebootsTwice(t *testing.T) {
 				return fmt.Errorf("%d tasks run of %d", len(again), len(own))
 			}
 			own = again
-			return nil
+			return f.secretLies(1, 2, 3)
 		})
 	}
 	f.until("the lone board sees no leader", patient, func() error {
