@@ -23,7 +23,7 @@ func TestPublishedPorts(t *testing.T) {
 		}
 		// Its own task comes first.
 		for _, task := range web {
-			if got := f.asked(index(task.Node), 8088, 4); strings.Count(got, "on ") != 4 || len(unique(got)) != 1 {
+			if got := f.asked(index(task.Node), 8088, 4); strings.Count(got, "\n") != 4 || len(unique(got)) != 1 {
 				t.Errorf("%s, which runs one, answers %q", task.Node, got)
 			}
 		}
