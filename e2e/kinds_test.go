@@ -272,7 +272,8 @@ func (f *fleet) zone(board, zone string) {
 // drainsStartFirst: where the service starts first, a drain stops a task only when
 // the one elsewhere runs.
 func (f *fleet) drainsStartFirst() {
-	f.create("first", "--update-order", "start-first", "web:1")
+	// It runs once it is healthy, and so not before somebody has looked a few times.
+	f.create("first", "--update-order", "start-first", "--health-cmd", "true", "--health-interval", "3s", "web:1")
 	home := f.runs(2, "first", 1)[0].Node
 	fewest := 1
 	w := f.watch([]string{"service", "ps", "first"}, []int{1, 2, 3}, func(tasks []taskRow, _, _ time.Time) {

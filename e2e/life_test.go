@@ -1,6 +1,7 @@
 package e2e
 
 import (
+	"errors"
 	"fmt"
 	"strings"
 )
@@ -49,5 +50,10 @@ func (f *fleet) fillsIn() {
 		f.t.Errorf("volumes %+v: %v", v, err)
 	}
 	f.remove("t")
-	f.must(1, "volume", "rm", "t-data")
+	f.until("its volume may go", soon, func() error {
+		if s := f.try(1, "volume", "rm", "t-data"); s.code != 0 {
+			return errors.New(s.err)
+		}
+		return nil
+	})
 }

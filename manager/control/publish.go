@@ -160,7 +160,7 @@ func boardName(v *store.View, id api.NodeID) string {
 // does.
 func publisher(v *store.View) *api.Service {
 	for s := range v.Services.All() {
-		if len(s.Spec.EndpointSpec.Published(api.PublishIngress)) > 0 {
+		if !s.PendingDelete && len(s.Spec.EndpointSpec.Published(api.PublishIngress)) > 0 {
 			return s
 		}
 	}
