@@ -67,7 +67,7 @@ size: dist ## print each size; fail over budget
 
 DEBARCH := amd64 arm64 armhf
 
-deb: $(foreach p,edged edgectl,$(foreach a,$(DEBARCH:armhf=arm),dist/$p-linux-$a)) ## Debian packages: dist/*.deb
+deb: $(foreach p,edged edge-wireguard edgectl,$(foreach a,$(DEBARCH:armhf=arm),dist/$p-linux-$a)) ## Debian packages: dist/*.deb
 	@rm -f dist/*.deb
 	@VERSION=$(VERSION) STAMP=$(STAMP) build/deb.sh $(DEBARCH)
 

@@ -35,9 +35,12 @@ flags="-s -w -X github.com/edgeswarm/edgeswarm/internal/build.Version=$VERSION"
 go run -tags "manual,$tags" -ldflags "$flags" ./cmd/edgectl "$work/manual"
 go run -tags "manual,$tags" -ldflags "$flags" ./cmd/edged >"$work/manual/edged.8"
 
-# licences NAME: those of all that is linked into a program, which ask for that.
+# licences PACKAGE PROGRAM...: those of all that is linked into its programs, which
+# ask for that.
 licences() {
-	go list -deps -tags "$tags" -f '{{with .Module}}{{if not .Main}}{{.Path}} {{.Version}} {{.Dir}}{{end}}{{end}}' "./cmd/$1" >"$work/modules"
+	package=$1
+	shift
+	go list -deps -tags "$tags" -f '{{with .Module}}{{if not .Main}}{{.Path}} {{.Version}} {{.Dir}}{{end}}{{end}}' "$@" >"$work/modules"
 	echo "go $(go env GOVERSION) $(go env GOROOT)" >>"$work/modules"
 	LC_ALL=C sort -u "$work/modules" | while read -r module release dir; do
 		texts=$(find "$dir/" -maxdepth 1 -type f \( -iname 'licen[cs]e*' -o -iname 'copying*' -o -iname 'notice*' \) | LC_ALL=C sort)
@@ -50,9 +53,10 @@ licences() {
 			cat "$text"
 			printf '\n\n'
 		done
-	done
+	done >"$work/$package.licences"
 }
-for name in edged edgectl; do licences $name >"$work/$name.licences"; done
+licences edged ./cmd/edged ./cmd/edge-wireguard
+licences edgectl ./cmd/edgectl
 
 # put MODE FROM TO: a file of the package.
 put() { install -D -m "$1" "$2" "$root$3"; }
@@ -88,6 +92,7 @@ for arch in $archs; do
 	[ "$arch" != armhf ] || go=arm
 	root=$work/edged-$arch
 	put 755 "$programs/edged-linux-$go" /usr/bin/edged
+	put 755 "$programs/edge-wireguard-linux-$go" /usr/bin/edge-wireguard # looked for beside edged
 	put 644 build/deb/edged/edged.service /usr/lib/systemd/system/edged.service
 	put 600 build/deb/edged/edge.yaml /etc/edgeswarm/edge.yaml
 	page "$work/manual/edged.8" /usr/share/man/man8/edged.8.gz

@@ -72,7 +72,7 @@ fetch() {
 # pack VERSION: the packages of that version, in $base.deb/VERSION.
 pack() {
 	mkdir -p "$base.deb/$1" "$base.programs"
-	for name in edged edgectl; do cp -f "$programs/$name" "$base.programs/$name-linux-$arch"; done
+	for name in edged edge-wireguard edgectl; do cp -f "$programs/$name" "$base.programs/$name-linux-$arch"; done
 	PROGRAMS=$base.programs OUT=$base.deb/$1 VERSION=v$1 STAMP=1790000000 COMPRESS=none build/deb.sh "$arch" >/dev/null
 }
 

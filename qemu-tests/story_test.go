@@ -228,24 +228,29 @@ func (f *fleet) answers(asked *member, service, version string, n int) []steer.T
 			f.t.Fatalf("%s is published at %q: %v", r.Name, r.Ports, err)
 		}
 		f.until(r.Name+" answers", patient, func() error {
-			url, err := at.At(port)
-			if err != nil {
-				return err
-			}
-			client := http.Client{Timeout: 20 * time.Second, Transport: &http.Transport{DisableKeepAlives: true}}
-			resp, err := client.Get("http://" + url + "/")
-			if err != nil {
-				return err
-			}
-			defer resp.Body.Close()
-			body, err := io.ReadAll(io.LimitReader(resp.Body, 1000))
-			if err == nil && !strings.HasPrefix(string(body), "version "+version+" ") {
-				err = fmt.Errorf("it says %q", body)
-			}
-			return err
+			return answersAt(at, port, version)
 		})
 	}
 	return tasks
+}
+
+// answersAt has a laptop on the LAN ask a board's port.
+func answersAt(b *member, port uint16, version string) error {
+	at, err := b.At(port)
+	if err != nil {
+		return err
+	}
+	client := http.Client{Timeout: 20 * time.Second, Transport: &http.Transport{DisableKeepAlives: true}}
+	resp, err := client.Get("http://" + at + "/")
+	if err != nil {
+		return err
+	}
+	defer resp.Body.Close()
+	body, err := io.ReadAll(io.LimitReader(resp.Body, 1000))
+	if err == nil && !strings.HasPrefix(string(body), "version "+version+" ") {
+		err = fmt.Errorf("it says %q", body)
+	}
+	return err
 }
 
 // load puts images into the fleet, each a web server for arm64 and amd64.

@@ -30,6 +30,9 @@ func TestMain(m *testing.M) {
 	os.Exit(code)
 }
 
+// names of the programs that packages hold.
+var names = []string{"edged", "edge-wireguard", "edgectl"}
+
 // programs are those that `make test` built, or ones built here.
 var programs = sync.OnceValues(func() (string, error) {
 	dir, err := os.MkdirTemp("", "edgeswarm-programs-")
@@ -37,14 +40,14 @@ var programs = sync.OnceValues(func() (string, error) {
 		return "", err
 	}
 	if bin := os.Getenv("EDGE_TEST_BIN"); bin != "" {
-		for _, name := range []string{"edged", "edgectl"} {
+		for _, name := range names {
 			if err := os.Symlink(filepath.Join(bin, name), filepath.Join(dir, name+"-linux-"+arch())); err != nil {
 				return "", err
 			}
 		}
 		return dir, nil
 	}
-	for _, name := range []string{"edged", "edgectl"} {
+	for _, name := range names {
 		cmd := exec.Command("go", "build", "-o", filepath.Join(dir, name+"-linux-"+arch()), "./cmd/"+name)
 		cmd.Dir, cmd.Env = "../..", append(os.Environ(), "CGO_ENABLED=0")
 		if out, err := cmd.CombinedOutput(); err != nil {
@@ -166,7 +169,7 @@ func TestPackages(t *testing.T) {
 	}{
 		"edged": {
 			map[string]int64{
-				"usr/bin/edged": 0o755, "usr/lib/systemd/system/edged.service": 0o644, "etc/edgeswarm/edge.yaml": 0o600,
+				"usr/bin/edged": 0o755, "usr/bin/edge-wireguard": 0o755, "usr/lib/systemd/system/edged.service": 0o644, "etc/edgeswarm/edge.yaml": 0o600,
 				"usr/share/man/man8/edged.8.gz": 0o644, "usr/share/doc/edged/copyright": 0o644, "usr/share/doc/edged/changelog.gz": 0o644,
 				"usr/share/doc/edged/licences.gz": 0o644, "usr/share/lintian/overrides/edged": 0o644,
 			},
