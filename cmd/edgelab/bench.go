@@ -41,6 +41,9 @@ var measurements = []struct {
 	{"dead-board", func(ctx context.Context, f benchFlags) ([]bench.Figure, error) {
 		return bench.DeadBoard(ctx, f.cfg, f.times(5))
 	}},
+	{"published", func(ctx context.Context, f benchFlags) ([]bench.Figure, error) {
+		return bench.Published(ctx, f.cfg)
+	}},
 	{"memory", func(ctx context.Context, f benchFlags) ([]bench.Figure, error) {
 		return bench.Memory(ctx, f.cfg, f.after)
 	}},

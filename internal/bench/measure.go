@@ -164,12 +164,7 @@ func DeadBoard(ctx context.Context, cfg Config, runs int) ([]Figure, error) {
 		if err := f.up(ctx); err != nil {
 			return err
 		}
-		image, err := cfg.webImage()
-		if err != nil {
-			return err
-		}
-		defer os.Remove(image)
-		if _, err := f.ask(ctx, 1, "image", "load", "--input", image); err != nil {
+		if err := f.loadImage(ctx, cfg); err != nil {
 			return err
 		}
 		figure.Values, err = f.deaths(ctx, cfg, runs)
@@ -243,6 +238,17 @@ func (f *fleet) remove(ctx context.Context, asked int, service string) error {
 		}
 		return nil
 	})
+}
+
+// loadImage puts the image into the fleet.
+func (f *fleet) loadImage(ctx context.Context, cfg Config) error {
+	image, err := cfg.webImage()
+	if err != nil {
+		return err
+	}
+	defer os.Remove(image)
+	_, err = f.ask(ctx, 1, "image", "load", "--input", image)
+	return err
 }
 
 // webImage writes the image to a file, in the form of docker-save, which both
@@ -345,12 +351,7 @@ func Idle(ctx context.Context, cfg Config, settle, over time.Duration) (figures 
 		if err := f.up(ctx); err != nil {
 			return err
 		}
-		image, err := cfg.webImage()
-		if err != nil {
-			return err
-		}
-		defer os.Remove(image)
-		if _, err := f.ask(ctx, 1, "image", "load", "--input", image); err != nil {
+		if err := f.loadImage(ctx, cfg); err != nil {
 			return err
 		}
 		if _, err := f.ask(ctx, 1, replicated("idle", 6)...); err != nil {
