@@ -12,8 +12,8 @@ func TestAcceptance(t *testing.T) {
 	t.Parallel()
 	f := newFleet(t, 2, false)
 	f.until("edged answers", soon, func() error {
-		if s := f.try(1, "status"); s.code != 0 {
-			return fmt.Errorf("%s", s.err)
+		if s := f.try(1, "status"); s.Code != 0 {
+			return fmt.Errorf("%s", s.Err)
 		}
 		return nil
 	})
@@ -21,7 +21,7 @@ func TestAcceptance(t *testing.T) {
 	f.until("the founder leads", patient, func() error { return f.voters(1, 1) })
 	var code string
 	f.until("board2 shows a code", patient, func() error {
-		_, said, ok := strings.Cut(f.try(2, "status", "--format", "{{.Message}}").out, "edgectl node accept ")
+		_, said, ok := strings.Cut(f.try(2, "status", "--format", "{{.Message}}").Out, "edgectl node accept ")
 		if code = strings.TrimSpace(said); !ok {
 			return fmt.Errorf("%+v", f.try(2, "status"))
 		}

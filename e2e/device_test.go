@@ -7,6 +7,8 @@ import (
 	"testing"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/edgeswarm/edgeswarm/internal/steer"
 )
 
 // plugged is a device that appears while the fleet runs. All boards of the lab
@@ -31,8 +33,8 @@ func (f *fleet) waits(service, why string) error {
 	if err != nil {
 		return err
 	}
-	if len(tasks) == 0 || tasks[0].state() != "pending" || !strings.Contains(tasks[0].Error, why) {
-		return fmt.Errorf("want it to wait for: %s; it is%s", why, table(tasks))
+	if len(tasks) == 0 || tasks[0].State() != "pending" || !strings.Contains(tasks[0].Error, why) {
+		return fmt.Errorf("want it to wait for: %s; it is%s", why, steer.Table(tasks))
 	}
 	return nil
 }
@@ -86,7 +88,7 @@ func (f *fleet) namesOOM() {
 	f.until("its end is named", patient, func() error {
 		tasks, err := f.tasks(1, "hungry")
 		if err == nil && (len(tasks) == 0 || tasks[0].Error != "killed: out of memory, at its limit of 16 MiB") {
-			err = fmt.Errorf("it says%s", table(tasks))
+			err = fmt.Errorf("it says%s", steer.Table(tasks))
 		}
 		return err
 	})

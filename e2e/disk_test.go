@@ -11,6 +11,8 @@ import (
 	"testing"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/edgeswarm/edgeswarm/internal/steer"
 )
 
 // cards are the folders of a board that get a small disk each, and its size:
@@ -60,8 +62,8 @@ func (f *fleet) fills(full, a, b int) {
 
 	for i := range 10 { // acknowledged by the two others
 		f.until("a write is accepted", patient, func() error {
-			if s := f.try(a, "service", "update", "--detach", "--label-add", fmt.Sprintf("full%d=%d", full, i), "web"); s.code != 0 {
-				return errors.New(s.err)
+			if s := f.try(a, "service", "update", "--detach", "--label-add", fmt.Sprintf("full%d=%d", full, i), "web"); s.Code != 0 {
+				return errors.New(s.Err)
 			}
 			return nil
 		})
@@ -70,8 +72,8 @@ func (f *fleet) fills(full, a, b int) {
 	f.oneLine(s, "space", "image", "load")
 	pinned := fmt.Sprintf("pinned%d", full)
 	f.until("a service for the full board is accepted", patient, func() error {
-		if s := f.try(b, "service", "create", "--detach", "--name", pinned, "--constraint", "node.hostname=="+f.board(full).Name(), "web:1"); s.code != 0 && !strings.Contains(s.err, "in use") {
-			return errors.New(s.err)
+		if s := f.try(b, "service", "create", "--detach", "--name", pinned, "--constraint", "node.hostname=="+f.board(full).Name(), "web:1"); s.Code != 0 && !strings.Contains(s.Err, "in use") {
+			return errors.New(s.Err)
 		}
 		return nil
 	})
@@ -83,7 +85,7 @@ func (f *fleet) fills(full, a, b int) {
 			said += " " + r.Error
 		}
 		if err = errors.Join(nerr, err); err == nil && !strings.Contains(said, "space") {
-			err = fmt.Errorf("%q, %+v%s", said, nodes, table(tasks))
+			err = fmt.Errorf("%q, %+v%s", said, nodes, steer.Table(tasks))
 		}
 		return err
 	})

@@ -29,10 +29,10 @@ type eventRow struct {
 // events are those a board tells of behind an index.
 func (f *fleet) events(board int, since uint64) ([]eventRow, error) {
 	s := f.try(board, "events", "--since", fmt.Sprint(since), "--format", "json")
-	if s.code != 0 {
-		return nil, fmt.Errorf("events: exit %d: %s", s.code, s.err)
+	if s.Code != 0 {
+		return nil, fmt.Errorf("events: exit %d: %s", s.Code, s.Err)
 	}
-	return parseEvents(s.out)
+	return parseEvents(s.Out)
 }
 
 func parseEvents(text string) (list []eventRow, err error) {
@@ -181,7 +181,7 @@ func (f *fleet) tellsWhatHappens() {
 	h.then("node", "update", "name=board2", "room=attic")
 	h.then("service", "remove", "name=seen")
 	h.then("secret", "remove", "name=watched")
-	if s := f.try(1, "events", "--since", "999999"); s.code != 1 || !strings.Contains(s.err, "has not been reached") || strings.Count(s.err, "\n") != 1 {
-		f.t.Errorf("events of the future: exit %d, %q", s.code, s.err)
+	if s := f.try(1, "events", "--since", "999999"); s.Code != 1 || !strings.Contains(s.Err, "has not been reached") || strings.Count(s.Err, "\n") != 1 {
+		f.t.Errorf("events of the future: exit %d, %q", s.Code, s.Err)
 	}
 }

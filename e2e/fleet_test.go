@@ -16,6 +16,7 @@ import (
 	"github.com/edgeswarm/edgeswarm/identity"
 	"github.com/edgeswarm/edgeswarm/internal/host"
 	"github.com/edgeswarm/edgeswarm/internal/lab"
+	"github.com/edgeswarm/edgeswarm/internal/steer"
 )
 
 // Time limits, wide enough for a machine that does much else. What must be
@@ -205,8 +206,8 @@ func (f *fleet) load(board int, versions ...string) {
 	f.t.Helper()
 	for _, v := range versions {
 		s := f.feed(board, webImage(f.t, v), "image", "load", "--quiet")
-		if s.code != 0 {
-			f.t.Fatalf("load web:%s: %s", v, s.err)
+		if s.Code != 0 {
+			f.t.Fatalf("load web:%s: %s", v, s.Err)
 		}
 	}
 }
@@ -231,29 +232,8 @@ func (f *fleet) runs(asked int, service string, n int) []taskRow {
 		if err != nil {
 			return err
 		}
-		running = nil
-		settled := true
-		for _, r := range tasks {
-			switch {
-			case r.state() == "running" && r.DesiredState == "Running":
-				running = append(running, r)
-			case r.DesiredState == "Running":
-				settled = false
-			}
-		}
-		if len(running) != n || !settled {
-			return fmt.Errorf("%d run: %s", len(running), table(tasks))
-		}
-		return nil
+		running, err = steer.Running(tasks, n)
+		return err
 	})
 	return running
-}
-
-// table is tasks, one a line, for messages.
-func table(tasks []taskRow) string {
-	var b strings.Builder
-	for _, r := range tasks {
-		fmt.Fprintf(&b, "\n  %s %s on %s: wanted %s, is %s, attempt %d %s", r.ID, r.Name, r.Node, r.DesiredState, r.CurrentState, r.Attempt, r.Error)
-	}
-	return b.String()
 }

@@ -52,8 +52,8 @@ func TestAnIsolatedWorkerRebootsTwice(t *testing.T) {
 		})
 	}
 	f.until("the lone board sees no leader", patient, func() error {
-		if s := f.try(lone, "status", "--format", "{{.Leader}}"); s.code != 0 || strings.TrimSpace(s.out) != "" {
-			return fmt.Errorf("status: %q %s", s.out, s.err)
+		if s := f.try(lone, "status", "--format", "{{.Leader}}"); s.Code != 0 || strings.TrimSpace(s.Out) != "" {
+			return fmt.Errorf("status: %q %s", s.Out, s.Err)
 		}
 		return nil
 	})

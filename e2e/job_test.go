@@ -7,6 +7,8 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+
+	"github.com/edgeswarm/edgeswarm/internal/steer"
 )
 
 // TestJobs: what completed is not run again, whatever becomes of leaders, of
@@ -66,12 +68,12 @@ func (f *fleet) completes(name string, n int) {
 		tasks, err := f.tasks(2, name)
 		done := 0
 		for _, r := range tasks {
-			if r.state() == "complete" {
+			if r.State() == "complete" {
 				done++
 			}
 		}
 		if err == nil && done != n {
-			err = fmt.Errorf("%d have:%s", done, table(tasks))
+			err = fmt.Errorf("%d have:%s", done, steer.Table(tasks))
 		}
 		return err
 	})

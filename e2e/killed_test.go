@@ -6,6 +6,8 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+
+	"github.com/edgeswarm/edgeswarm/internal/steer"
 )
 
 // counting prints a line after the other, each with its number.
@@ -47,7 +49,7 @@ func TestProgramsAreKilled(t *testing.T) {
 		}
 	}
 	if tasks, err := f.tasks(1, "count"); err != nil || len(tasks) != 3 {
-		t.Errorf("tasks were replaced: %v%s", err, table(tasks))
+		t.Errorf("tasks were replaced: %v%s", err, steer.Table(tasks))
 	}
 }
 

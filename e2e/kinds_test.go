@@ -12,6 +12,7 @@ import (
 
 	"github.com/edgeswarm/edgeswarm/internal/host"
 	"github.com/edgeswarm/edgeswarm/internal/lab"
+	"github.com/edgeswarm/edgeswarm/internal/steer"
 )
 
 // TestKinds: what a service is, and what of its boards it is placed by, beyond
@@ -85,9 +86,9 @@ func (f *fleet) shares() {
 	f.create("ml", "--replicas", "3", "--generic-resource", "gpu=1", "web:1")
 	f.until("two run, and the third says why it does not", patient, func() error {
 		tasks, err := f.tasks(2, "ml")
-		waiting := slices.DeleteFunc(slices.Clone(tasks), func(r taskRow) bool { return r.state() == "running" })
+		waiting := slices.DeleteFunc(slices.Clone(tasks), func(r taskRow) bool { return r.State() == "running" })
 		if err == nil && (len(tasks) != 3 || len(waiting) != 1 || waiting[0].Error != "no suitable node: 2 have no generic resource gpu, 1 lacks generic resource gpu (1 asked, 0 free)") {
-			err = fmt.Errorf("%s", table(tasks))
+			err = fmt.Errorf("%s", steer.Table(tasks))
 		}
 		return err
 	})
@@ -118,10 +119,10 @@ func (f *fleet) shares() {
 	f.until("the task whose share is gone says why it has none", patient, func() error {
 		tasks, err := f.tasks(2, "ml")
 		waits := slices.ContainsFunc(tasks, func(r taskRow) bool {
-			return r.state() == "pending" && r.Error == "no suitable node: 2 have no generic resource gpu, 1 lacks generic resource gpu (1 asked, 0 free)"
+			return r.State() == "pending" && r.Error == "no suitable node: 2 have no generic resource gpu, 1 lacks generic resource gpu (1 asked, 0 free)"
 		})
 		if err == nil && !waits {
-			err = fmt.Errorf("%s", table(tasks))
+			err = fmt.Errorf("%s", steer.Table(tasks))
 		}
 		return err
 	})
@@ -151,14 +152,14 @@ func (f *fleet) waitsWith(service string, running int, why string) {
 		run, waiting := 0, 0
 		for _, r := range tasks {
 			switch {
-			case r.state() == "running":
+			case r.State() == "running":
 				run++
-			case r.state() == "pending" && r.Error == "no suitable node: "+why:
+			case r.State() == "pending" && r.Error == "no suitable node: "+why:
 				waiting++
 			}
 		}
 		if err == nil && (run != running || waiting == 0 || run+waiting != len(tasks)) {
-			err = fmt.Errorf("%d run, %d say so:%s", run, waiting, table(tasks))
+			err = fmt.Errorf("%d run, %d say so:%s", run, waiting, steer.Table(tasks))
 		}
 		return err
 	})
@@ -241,7 +242,7 @@ func (f *fleet) follows() {
 	f.until("one of two is changed, the other is as it was", patient, func() error {
 		var before []taskRow
 		for _, r := range f.runs(2, "u", 2) {
-			if s := f.try(2, "task", "exec", r.ID, "sh", "-c", "echo $A"); s.code == 0 && s.out == "\n" {
+			if s := f.try(2, "task", "exec", r.ID, "sh", "-c", "echo $A"); s.Code == 0 && s.Out == "\n" {
 				before = append(before, r)
 			}
 		}
@@ -279,7 +280,7 @@ func (f *fleet) drainsStartFirst() {
 	w := f.watch([]string{"service", "ps", "first"}, []int{1, 2, 3}, func(tasks []taskRow, _, _ time.Time) {
 		running := 0
 		for _, r := range tasks {
-			if r.state() == "running" {
+			if r.State() == "running" {
 				running++
 			}
 		}
@@ -311,8 +312,8 @@ func (f *fleet) foreignImage(version string) (platform string) {
 	}
 	var archive bytes.Buffer
 	f.do(lab.WebImage(&archive, bin, version, arch))
-	if s := f.feed(1, archive.Bytes(), "image", "load", "--quiet"); s.code != 0 {
-		f.t.Fatalf("load web:%s for %s: %s", version, arch, s.err)
+	if s := f.feed(1, archive.Bytes(), "image", "load", "--quiet"); s.Code != 0 {
+		f.t.Fatalf("load web:%s for %s: %s", version, arch, s.Err)
 	}
 	return arch
 }

@@ -4,6 +4,8 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+
+	"github.com/edgeswarm/edgeswarm/internal/steer"
 )
 
 // probes: a task with a check runs only once it is healthy, and unhealthy it
@@ -16,8 +18,8 @@ func (f *fleet) probes() {
 	} {
 		f.until("the task is "+step.state, soon, func() error {
 			tasks, err := f.tasks(1, "h")
-			if err == nil && (len(tasks) != 1 || tasks[0].state() != step.state || !strings.Contains(tasks[0].Error, step.says)) {
-				err = fmt.Errorf("%s", table(tasks))
+			if err == nil && (len(tasks) != 1 || tasks[0].State() != step.state || !strings.Contains(tasks[0].Error, step.says)) {
+				err = fmt.Errorf("%s", steer.Table(tasks))
 			}
 			return err
 		})
@@ -31,7 +33,7 @@ func (f *fleet) movesOff() {
 	f.until("a task that failed five times is tried elsewhere", patient, func() error {
 		tasks, err := f.tasks(1, "bad")
 		if err == nil && (len(tasks) < 2 || tasks[0].Node == tasks[1].Node) {
-			err = fmt.Errorf("%s", table(tasks))
+			err = fmt.Errorf("%s", steer.Table(tasks))
 		}
 		return err
 	})
@@ -51,8 +53,8 @@ func (f *fleet) fillsIn() {
 	}
 	f.remove("t")
 	f.until("its volume may go", soon, func() error {
-		if s := f.try(1, "volume", "rm", "t-data"); s.code != 0 {
-			return errors.New(s.err)
+		if s := f.try(1, "volume", "rm", "t-data"); s.Code != 0 {
+			return errors.New(s.Err)
 		}
 		return nil
 	})

@@ -82,8 +82,8 @@ func (f *fleet) examined(board, other int) {
 			f.t.Errorf("doctor %s: %v", who, seen)
 		}
 	}
-	if s := f.try(board, "doctor", "board9"); s.code != 1 || !strings.Contains(s.err, "knows no node board9") {
-		f.t.Errorf("doctor of a board that is none: %d %s", s.code, s.err)
+	if s := f.try(board, "doctor", "board9"); s.Code != 1 || !strings.Contains(s.Err, "knows no node board9") {
+		f.t.Errorf("doctor of a board that is none: %d %s", s.Code, s.Err)
 	}
 }
 

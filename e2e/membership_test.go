@@ -17,14 +17,14 @@ func TestWaysInAndOut(t *testing.T) {
 	t.Parallel()
 	f := newFleet(t, 3, false)
 	f.until("edged answers", soon, func() error {
-		if s := f.try(1, "status"); s.code != 0 {
-			return fmt.Errorf("%s", s.err)
+		if s := f.try(1, "status"); s.Code != 0 {
+			return fmt.Errorf("%s", s.Err)
 		}
 		return nil
 	})
 	f.refused(1, "edgectl init", "node", "ls")
-	if s := f.feed(1, []byte("EDGEKEY-1-AAAAAAAAAAAAAAAA\n"), "init", "--fleet-key-file", "-"); s.code == 0 || strings.Count(s.err, "\n") != 1 {
-		t.Errorf("a weak fleet key: exit %d, %q", s.code, s.err)
+	if s := f.feed(1, []byte("EDGEKEY-1-AAAAAAAAAAAAAAAA\n"), "init", "--fleet-key-file", "-"); s.Code == 0 || strings.Count(s.Err, "\n") != 1 {
+		t.Errorf("a weak fleet key: exit %d, %q", s.Code, s.Err)
 	}
 	f.must(1, "init", "--name", "shed")
 	f.until("the founder leads", patient, func() error { return f.voters(1, 1) })
@@ -111,8 +111,8 @@ func (f *fleet) again(board, by int) {
 		if _, there := nodes[f.board(board).Name()]; !there {
 			return nil
 		}
-		if s := f.try(by, "node", "rm", f.board(board).Name()); s.code != 0 {
-			return fmt.Errorf("%s", s.err)
+		if s := f.try(by, "node", "rm", f.board(board).Name()); s.Code != 0 {
+			return fmt.Errorf("%s", s.Err)
 		}
 		return nil
 	})
@@ -152,8 +152,8 @@ func (f *fleet) isRemoved() {
 		f.do(f.board(3).Start(f.t.Context()))
 		f.until("board3 knows that it is out", patient, func() error {
 			s := f.try(3, "status", "--format", "{{.Membership}}")
-			if strings.TrimSpace(s.out) != string(api.MembershipRemoved) {
-				return fmt.Errorf("%s%s", s.out, s.err)
+			if strings.TrimSpace(s.Out) != string(api.MembershipRemoved) {
+				return fmt.Errorf("%s%s", s.Out, s.Err)
 			}
 			return nil
 		})
@@ -175,7 +175,7 @@ func (f *fleet) outlivesItsCertificates() {
 		f.until("a board knows its certificate", soon, func() error {
 			s := f.try(board, "info", "--format", "{{.CertExpires.UnixMilli}}")
 			var ms int64
-			_, err := fmt.Sscan(s.out, &ms)
+			_, err := fmt.Sscan(s.Out, &ms)
 			at = time.UnixMilli(ms)
 			return err
 		})
@@ -220,7 +220,7 @@ func (f *fleet) refused(board int, say string, args ...string) {
 // oneLine checks how edgectl refused.
 func (f *fleet) oneLine(s said, say string, args ...string) {
 	f.t.Helper()
-	if s.code == 0 || strings.Count(s.err, "\n") != 1 || !strings.HasPrefix(s.err, "edgectl: ") || !strings.Contains(s.err, say) {
-		f.t.Errorf("edgectl %s: exit %d, want one line that speaks of %q, got %q", strings.Join(args, " "), s.code, say, s.err)
+	if s.Code == 0 || strings.Count(s.Err, "\n") != 1 || !strings.HasPrefix(s.Err, "edgectl: ") || !strings.Contains(s.Err, say) {
+		f.t.Errorf("edgectl %s: exit %d, want one line that speaks of %q, got %q", strings.Join(args, " "), s.Code, say, s.Err)
 	}
 }

@@ -46,8 +46,8 @@ func TestEncryptedNetworks(t *testing.T) {
 		target := func(network string) string { return f.addressIn(network, on[2]) }
 		for network, readable := range map[string]bool{"back": false, "open": true} {
 			heard := f.overheard(func() {
-				if s := f.ask(on[1], target(network), 5); s.code != 0 {
-					f.t.Errorf("not reached: %s", s.err)
+				if s := f.ask(on[1], target(network), 5); s.Code != 0 {
+					f.t.Errorf("not reached: %s", s.Err)
 				}
 			})
 			if len(heard) < 5*100 {
@@ -58,14 +58,14 @@ func TestEncryptedNetworks(t *testing.T) {
 			}
 		}
 		for _, s := range strangers {
-			if said := f.ask(s, target("back"), 1); said.code == 0 {
-				f.t.Errorf("%s on %s reaches a task of a network that it is not on: %s", s.Name, s.Node, said.out)
+			if said := f.ask(s, target("back"), 1); said.Code == 0 {
+				f.t.Errorf("%s on %s reaches a task of a network that it is not on: %s", s.Name, s.Node, said.Out)
 			}
 		}
 	})
 	f.part("doctor", func(f *fleet) {
-		if s := f.try(1, "doctor"); !strings.Contains(s.out, "through WireGuard in a process of its own") && !strings.Contains(s.out, "through the kernel's WireGuard") {
-			f.t.Errorf("doctor does not say which path the board uses: %s", s.out)
+		if s := f.try(1, "doctor"); !strings.Contains(s.Out, "through WireGuard in a process of its own") && !strings.Contains(s.Out, "through the kernel's WireGuard") {
+			f.t.Errorf("doctor does not say which path the board uses: %s", s.Out)
 		}
 	})
 	f.part("keys", func(f *fleet) {
@@ -93,8 +93,8 @@ func TestEncryptedNetworks(t *testing.T) {
 		process := f.wireguardProcess(2)
 		f.do(f.board(2).Signal(f.t.Context(), "edged", syscall.SIGKILL))
 		for range 3 {
-			if s := f.ask(on[1], at(2), 1); s.code != 0 {
-				f.t.Errorf("its task is not reached: %s", s.err)
+			if s := f.ask(on[1], at(2), 1); s.Code != 0 {
+				f.t.Errorf("its task is not reached: %s", s.Err)
 			}
 		}
 		f.do(f.board(2).StartEdged())
@@ -134,8 +134,8 @@ func TestEncryptedNetworks(t *testing.T) {
 		f.must(2, "service", "rm", "web", "stranger")
 		f.until("the networks may go", patient, func() error {
 			for _, n := range []string{"back", "open"} {
-				if s := f.try(1, "network", "rm", n); s.code != 0 && !strings.Contains(s.err, "no network") {
-					return errors.New(s.err)
+				if s := f.try(1, "network", "rm", n); s.Code != 0 && !strings.Contains(s.Err, "no network") {
+					return errors.New(s.Err)
 				}
 			}
 			return nil
@@ -156,8 +156,8 @@ func TestEncryptedNetworks(t *testing.T) {
 
 // askOnce has a task ask another, with a second to answer in.
 func (f *fleet) askOnce(from taskRow, address string) error {
-	if s := f.ask(from, address, 1); s.code != 0 {
-		return errors.New(s.err)
+	if s := f.ask(from, address, 1); s.Code != 0 {
+		return errors.New(s.Err)
 	}
 	return nil
 }

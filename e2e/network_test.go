@@ -9,6 +9,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/edgeswarm/edgeswarm/internal/steer"
 )
 
 // TestNetworksAcrossBoards: services of one network find and reach each other by
@@ -57,14 +59,14 @@ func TestNetworksAcrossBoards(t *testing.T) {
 			return f.ask(from, target, 1)
 		}
 		for _, target := range targets {
-			if said := ask(clients[1], target); said.code != 0 {
-				f.t.Errorf("a task of the network does not reach %s: %s", target, said.err)
+			if said := ask(clients[1], target); said.Code != 0 {
+				f.t.Errorf("a task of the network does not reach %s: %s", target, said.Err)
 			}
 		}
 		for _, s := range append(strangers, f.runs(1, "plain", 3)...) {
 			for _, target := range targets {
-				if said := ask(s, target); said.code == 0 {
-					f.t.Errorf("%s on %s reaches %s: %s", s.Name, s.Node, target, said.out)
+				if said := ask(s, target); said.Code == 0 {
+					f.t.Errorf("%s on %s reaches %s: %s", s.Name, s.Node, target, said.Out)
 				}
 			}
 		}
@@ -92,8 +94,8 @@ func TestNetworksAcrossBoards(t *testing.T) {
 		f.do(f.board(i).StartEdged())
 		f.until("the board is back", patient, func() error { return f.voters(lead, 3) })
 		f.until("its tasks speak as before", soon, func() error { return f.reaches(clients[0], vip[0], 1) })
-		if after := f.runs(lead, "client", 3); table(ids(after)) != table(ids(clients)) {
-			f.t.Errorf("tasks were replaced: %s", table(after))
+		if after := f.runs(lead, "client", 3); steer.Table(ids(after)) != steer.Table(ids(clients)) {
+			f.t.Errorf("tasks were replaced: %s", steer.Table(after))
 		}
 	})
 	f.part("bad input", func(f *fleet) {
@@ -108,8 +110,8 @@ func TestNetworksAcrossBoards(t *testing.T) {
 		} {
 			s := f.try(3, strings.Fields(args)...)
 			for _, w := range words {
-				if s.code == 0 || !strings.Contains(s.err, w) || strings.Count(s.err, "\n") != 1 {
-					f.t.Errorf("%s: exit %d, %q; want one line with %q", args, s.code, s.err, w)
+				if s.Code == 0 || !strings.Contains(s.Err, w) || strings.Count(s.Err, "\n") != 1 {
+					f.t.Errorf("%s: exit %d, %q; want one line with %q", args, s.Code, s.Err, w)
 				}
 			}
 		}
@@ -118,8 +120,8 @@ func TestNetworksAcrossBoards(t *testing.T) {
 		f.must(2, "service", "rm", "web", "client", "stranger")
 		f.until("the networks may go", patient, func() error {
 			for _, n := range []string{"back", "other"} {
-				if s := f.try(3, "network", "rm", n); s.code != 0 && !strings.Contains(s.err, "no network") {
-					return errors.New(s.err)
+				if s := f.try(3, "network", "rm", n); s.Code != 0 && !strings.Contains(s.Err, "no network") {
+					return errors.New(s.Err)
 				}
 			}
 			return nil
@@ -153,11 +155,11 @@ func (f *fleet) ask(from taskRow, name string, times int) said {
 func (f *fleet) reaches(from taskRow, name string, tasks int) error {
 	s := f.ask(from, name, 2*tasks)
 	heard := map[string]int{}
-	for line := range strings.Lines(s.out) {
+	for line := range strings.Lines(s.Out) {
 		heard[strings.TrimSpace(line)]++
 	}
-	if s.code != 0 || len(heard) != tasks {
-		return fmt.Errorf("%s from %s: exit %d, %v %s", name, from.Node, s.code, heard, s.err)
+	if s.Code != 0 || len(heard) != tasks {
+		return fmt.Errorf("%s from %s: exit %d, %v %s", name, from.Node, s.Code, heard, s.Err)
 	}
 	for who, n := range heard {
 		if n != 2 {
@@ -174,10 +176,10 @@ func (f *fleet) resolve(from taskRow, name string) (addrs []string) {
 	f.t.Helper()
 	began := time.Now()
 	s := f.try(index(from.Node), "task", "exec", from.ID, "nslookup", "-type=a", name)
-	for _, m := range answeredAddress.FindAllStringSubmatch(s.out, -1) {
+	for _, m := range answeredAddress.FindAllStringSubmatch(s.Out, -1) {
 		addrs = append(addrs, m[1])
 	}
-	f.t.Logf("%s on %s: %s is %v after %v %s", from.Name, from.Node, name, addrs, time.Since(began).Round(time.Millisecond), s.err)
+	f.t.Logf("%s on %s: %s is %v after %v %s", from.Name, from.Node, name, addrs, time.Since(began).Round(time.Millisecond), s.Err)
 	return addrs
 }
 

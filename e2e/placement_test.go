@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"github.com/edgeswarm/edgeswarm/internal/host"
+	"github.com/edgeswarm/edgeswarm/internal/steer"
 )
 
 // create declares a service and does not wait for it.
@@ -172,8 +173,8 @@ func (f *fleet) constrains() {
 		if want.boards == nil {
 			f.until("the service says why it does not run", soon, func() error {
 				tasks, err := f.tasks(1, name)
-				if err == nil && (len(tasks) != 3 || tasks[0].state() != "pending" || !strings.Contains(tasks[0].Error, want.constraint)) {
-					err = fmt.Errorf("%s", table(tasks))
+				if err == nil && (len(tasks) != 3 || tasks[0].State() != "pending" || !strings.Contains(tasks[0].Error, want.constraint)) {
+					err = fmt.Errorf("%s", steer.Table(tasks))
 				}
 				return err
 			})

@@ -7,6 +7,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/edgeswarm/edgeswarm/internal/steer"
 )
 
 // TestPublishedPorts: a port is the service's on every board, for whoever is on
@@ -41,8 +43,8 @@ func TestPublishedPorts(t *testing.T) {
 		} {
 			s := f.try(2, strings.Fields(args)...)
 			for _, w := range words {
-				if s.code == 0 || !strings.Contains(s.err, w) || strings.Count(s.err, "\n") != 1 {
-					f.t.Errorf("%s: exit %d, %q; want one line with %q", args, s.code, s.err, w)
+				if s.Code == 0 || !strings.Contains(s.Err, w) || strings.Count(s.Err, "\n") != 1 {
+					f.t.Errorf("%s: exit %d, %q; want one line with %q", args, s.Code, s.Err, w)
 				}
 			}
 		}
@@ -76,8 +78,8 @@ func TestPublishedPorts(t *testing.T) {
 				f.t.Errorf("board%d answers where nothing is published any more", i)
 			}
 		}
-		if after := f.runs(1, "web", 2); table(ids(after)) != table(ids(before)) {
-			f.t.Errorf("tasks were replaced: %s", table(after))
+		if after := f.runs(1, "web", 2); steer.Table(ids(after)) != steer.Table(ids(before)) {
+			f.t.Errorf("tasks were replaced: %s", steer.Table(after))
 		}
 	})
 	f.part("nothing is left", func(f *fleet) {

@@ -27,8 +27,8 @@ func TestBadInput(t *testing.T) {
 	f.must(1, "node", "update", "--name", "twin", "board1")
 	f.must(1, "node", "update", "--name", "twin", "board2")
 	for _, noun := range []string{"secret", "config"} {
-		if s := f.feed(1, []byte("x"), noun, "create", "held-"+noun); s.code != 0 {
-			t.Fatal(s.err)
+		if s := f.feed(1, []byte("x"), noun, "create", "held-"+noun); s.Code != 0 {
+			t.Fatal(s.Err)
 		}
 	}
 	f.create("user", "--replicas", "0", "--secret", "held-secret", "--config", "held-config", "web:1")
@@ -186,11 +186,11 @@ func (f *fleet) keepsStrangersOut() {
 	ours := f.must(1, "status", "--format", "{{.FleetID}}")
 	f.until("the stranger has a fleet of its own", patient, func() error {
 		s := f.try(3, "status", "--format", "{{.FleetID}}")
-		if s.out == ours {
+		if s.Out == ours {
 			f.t.Fatal("a board with another key is in the fleet")
 		}
-		if s.code != 0 || strings.TrimSpace(s.out) == "" {
-			return fmt.Errorf("%s%s", s.out, s.err)
+		if s.Code != 0 || strings.TrimSpace(s.Out) == "" {
+			return fmt.Errorf("%s%s", s.Out, s.Err)
 		}
 		return nil
 	})

@@ -15,8 +15,8 @@ const secretWord = "Xq7-plover-9vT-secret"
 // keepsSecrets: what a secret says is on disk nowhere in the clear, and in
 // memory only of the board that runs a task which needs it.
 func (f *fleet) keepsSecrets() {
-	if s := f.feed(1, []byte(secretWord), "secret", "create", "pw"); s.code != 0 {
-		f.t.Fatalf("secret create: %s", s.err)
+	if s := f.feed(1, []byte(secretWord), "secret", "create", "pw"); s.Code != 0 {
+		f.t.Fatalf("secret create: %s", s.Err)
 	}
 	f.create("s", "--constraint", "node.hostname==board2", "--secret", "source=pw,target=/etc/pw,uid=1000,mode=0400", "web:1")
 	f.runs(1, "s", 1)
@@ -24,8 +24,8 @@ func (f *fleet) keepsSecrets() {
 		f.t.Errorf("the task sees %q, want %q", got, want)
 	}
 	f.until("the secret is where it should be", soon, func() error { return f.secretLies(2) })
-	if s := f.try(1, "secret", "rm", "pw"); s.code == 0 || !strings.Contains(s.err, "in use by s;") {
-		f.t.Errorf("a secret in use was removed: exit %d, %q", s.code, s.err)
+	if s := f.try(1, "secret", "rm", "pw"); s.Code == 0 || !strings.Contains(s.Err, "in use by s;") {
+		f.t.Errorf("a secret in use was removed: exit %d, %q", s.Code, s.Err)
 	}
 	f.remove("s")
 	f.until("nothing of the secret is left in the clear", soon, func() error { return f.secretLies() })

@@ -38,8 +38,8 @@ func (f *fleet) tellsWhatTasksUse() {
 		}
 		return nil
 	})
-	if s := f.try(2, "task", "stats", "--no-stream", "nope"); s.code == 0 || !strings.Contains(s.err, "no service or task is called nope") {
-		f.t.Errorf("stats of nothing: exit %d, %q", s.code, s.err)
+	if s := f.try(2, "task", "stats", "--no-stream", "nope"); s.Code == 0 || !strings.Contains(s.Err, "no service or task is called nope") {
+		f.t.Errorf("stats of nothing: exit %d, %q", s.Code, s.Err)
 	}
 	f.remove("busy")
 	f.remove("idle")

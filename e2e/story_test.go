@@ -11,6 +11,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/edgeswarm/edgeswarm/internal/steer"
 )
 
 // TestTheStory is the demo's: three boards that know nothing of each other
@@ -97,7 +99,7 @@ func (f *fleet) updatesInWaves() {
 		served := map[string]bool{}
 		young := 0
 		for _, r := range tasks {
-			running := r.state() == "running"
+			running := r.State() == "running"
 			served[r.Name] = served[r.Name] || running
 			if old[r.ID] {
 				continue
@@ -120,10 +122,10 @@ func (f *fleet) updatesInWaves() {
 			}
 		}
 		if idle > parallelism {
-			f.t.Errorf("%d slots of 6 have no running task in an update of %d at a time:%s", idle, parallelism, table(tasks))
+			f.t.Errorf("%d slots of 6 have no running task in an update of %d at a time:%s", idle, parallelism, steer.Table(tasks))
 		}
 		if young > parallelism {
-			f.t.Errorf("%d new tasks are on their way in an update of %d at a time:%s", young, parallelism, table(tasks))
+			f.t.Errorf("%d new tasks are on their way in an update of %d at a time:%s", young, parallelism, steer.Table(tasks))
 		}
 		before = begun
 	})
@@ -158,8 +160,8 @@ func (f *fleet) losesItsLeader() {
 	b := f.other(lost, a)
 	before := f.allProcesses(a, b)
 	archive := webImage(f.t, "3")
-	if s := f.feed(lost, archive, "image", "load", "--quiet"); s.code != 0 {
-		f.t.Fatalf("load web:3: %s", s.err)
+	if s := f.feed(lost, archive, "image", "load", "--quiet"); s.Code != 0 {
+		f.t.Fatalf("load web:3: %s", s.Err)
 	}
 	w := f.watch([]string{"service", "ps", "web"}, []int{a, b}, nil)
 	f.do(f.board(lost).Kill(f.t.Context()))
@@ -204,7 +206,7 @@ func (f *fleet) exactly(service string, n int) {
 		mine := map[string]bool{}
 		for _, r := range tasks {
 			mine[r.ID] = true
-			if r.state() == "running" && r.DesiredState == "Running" {
+			if r.State() == "running" && r.DesiredState == "Running" {
 				wanted[fmt.Sprintf("%s.%d on %s", r.ID, r.Attempt, r.Node)] = true
 			}
 		}
@@ -224,12 +226,12 @@ func (f *fleet) exactly(service string, n int) {
 				}
 				found++
 				if at := fmt.Sprintf("%s on %s", id, f.board(i).Name()); !wanted[at] {
-					return fmt.Errorf("container %s runs, and should not:%s", at, table(tasks))
+					return fmt.Errorf("container %s runs, and should not:%s", at, steer.Table(tasks))
 				}
 			}
 		}
 		if len(wanted) != n || found != n {
-			return fmt.Errorf("%d tasks and %d containers run:%s", len(wanted), found, table(tasks))
+			return fmt.Errorf("%d tasks and %d containers run:%s", len(wanted), found, steer.Table(tasks))
 		}
 		return nil
 	})

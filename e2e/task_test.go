@@ -8,6 +8,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/edgeswarm/edgeswarm/internal/steer"
 )
 
 // TestTasks: what a service says of its tasks is what they are.
@@ -42,10 +44,10 @@ func (f *fleet) restarts() {
 			id = tasks[0].ID
 		}
 		if len(tasks) != 1 || tasks[0].ID != id {
-			f.t.Fatalf("the task was replaced and not restarted in place:%s", table(tasks))
+			f.t.Fatalf("the task was replaced and not restarted in place:%s", steer.Table(tasks))
 		}
 		if tasks[0].Attempt < 3 {
-			return fmt.Errorf("%s", table(tasks))
+			return fmt.Errorf("%s", steer.Table(tasks))
 		}
 		return nil
 	})
@@ -55,8 +57,8 @@ func (f *fleet) restarts() {
 	f.create("once", "--restart-condition", "none", "--entrypoint", "sh", "web:1", "-c", "exit 0")
 	f.until("a task that may not be restarted is complete", patient, func() error {
 		tasks, err := f.tasks(1, "once")
-		if err == nil && (len(tasks) != 1 || tasks[0].state() != "complete" || tasks[0].Attempt != 1) {
-			err = fmt.Errorf("%s", table(tasks))
+		if err == nil && (len(tasks) != 1 || tasks[0].State() != "complete" || tasks[0].Attempt != 1) {
+			err = fmt.Errorf("%s", steer.Table(tasks))
 		}
 		return err
 	})
@@ -66,17 +68,17 @@ func (f *fleet) restarts() {
 func (f *fleet) execs() {
 	f.create("x", "--env", "COLOUR=blue", "--workdir", "/bin", "--user", "web", "--hostname", "kitchen", "--constraint", "node.hostname==board2", "web:1")
 	f.runs(1, "x", 1)
-	if s := f.try(1, "task", "exec", "x.1", "sh", "-c", "echo out; echo err >&2; exit 7"); s.code != 7 || s.out != "out\n" || s.err != "err\n" {
-		f.t.Errorf("exec: exit %d, %q, %q", s.code, s.out, s.err)
+	if s := f.try(1, "task", "exec", "x.1", "sh", "-c", "echo out; echo err >&2; exit 7"); s.Code != 7 || s.Out != "out\n" || s.Err != "err\n" {
+		f.t.Errorf("exec: exit %d, %q, %q", s.Code, s.Out, s.Err)
 	}
-	if s := f.feed(1, []byte("to and fro"), "task", "exec", "-i", "x.1", "cat"); s.code != 0 || s.out != "to and fro" {
-		f.t.Errorf("exec -i: exit %d, %q, %q", s.code, s.out, s.err)
+	if s := f.feed(1, []byte("to and fro"), "task", "exec", "-i", "x.1", "cat"); s.Code != 0 || s.Out != "to and fro" {
+		f.t.Errorf("exec -i: exit %d, %q, %q", s.Code, s.Out, s.Err)
 	}
 	if got, want := f.must(2, "task", "exec", "x.1", "sh", "-c", "echo $COLOUR $PWD $(id -u) $(hostname)"), "blue /bin 1000 kitchen\n"; got != want {
 		f.t.Errorf("the task is %q, want %q", got, want)
 	}
-	if s := f.try(1, "task", "exec", "x.1", "/no/such/program"); s.code != 125 || strings.Count(s.err, "\n") != 1 {
-		f.t.Errorf("exec of nothing: exit %d, %q", s.code, s.err)
+	if s := f.try(1, "task", "exec", "x.1", "/no/such/program"); s.Code != 125 || strings.Count(s.Err, "\n") != 1 {
+		f.t.Errorf("exec of nothing: exit %d, %q", s.Code, s.Err)
 	}
 	f.remove("x")
 }
@@ -118,8 +120,8 @@ func (f *fleet) mounts() {
 		"dd if=/dev/zero of=/fast/b bs=64k count=32; ended=$?; rm /fast/b; exit $ended": {"", false},
 		"mount | while read a b c d e f; do [ $c = /fast ] && echo -n $e; done; true":   {"tmpfs", true},
 	} {
-		if s := exec(script); (s.code == 0) != want.ok || s.out != want.out {
-			f.t.Errorf("%s: exit %d, %q, %q", script, s.code, s.out, s.err)
+		if s := exec(script); (s.Code == 0) != want.ok || s.Out != want.out {
+			f.t.Errorf("%s: exit %d, %q, %q", script, s.Code, s.Out, s.Err)
 		}
 	}
 	if reply, err := os.ReadFile(filepath.Join(shared, "reply")); err != nil || string(reply) != "task" {
@@ -127,11 +129,11 @@ func (f *fleet) mounts() {
 	}
 	f.must(1, "service", "update", "--quiet", "--force", "m")
 	f.runs(1, "m", 1)
-	if s := exec("cat /data/file"); s.out != "kept" {
-		f.t.Errorf("a volume held %q for the next task: %s", s.out, s.err)
+	if s := exec("cat /data/file"); s.Out != "kept" {
+		f.t.Errorf("a volume held %q for the next task: %s", s.Out, s.Err)
 	}
-	if s := exec("ls /fast"); s.out != "" {
-		f.t.Errorf("a tmpfs held %q for the next task", s.out)
+	if s := exec("ls /fast"); s.Out != "" {
+		f.t.Errorf("a tmpfs held %q for the next task", s.Out)
 	}
 	f.remove("m")
 }
@@ -140,8 +142,8 @@ func (f *fleet) limitsMemory() {
 	f.create("big", "--limit-memory", "16m", "--restart-condition", "none", "--entrypoint", "dd", "web:1", "if=/dev/zero", "of=/dev/null", "bs=64M", "count=1")
 	f.until("a task that takes too much is killed, and says why", patient, func() error {
 		tasks, err := f.tasks(1, "big")
-		if err == nil && (len(tasks) != 1 || tasks[0].state() != "failed" || !strings.Contains(tasks[0].Error, "memory")) {
-			err = fmt.Errorf("%s", table(tasks))
+		if err == nil && (len(tasks) != 1 || tasks[0].State() != "failed" || !strings.Contains(tasks[0].Error, "memory")) {
+			err = fmt.Errorf("%s", steer.Table(tasks))
 		}
 		return err
 	})
@@ -149,8 +151,8 @@ func (f *fleet) limitsMemory() {
 	f.create("small", "--limit-memory", "128m", "--restart-condition", "none", "--entrypoint", "dd", "web:1", "if=/dev/zero", "of=/dev/null", "bs=64M", "count=1")
 	f.until("a task within its limit ends well", patient, func() error {
 		tasks, err := f.tasks(1, "small")
-		if err == nil && (len(tasks) != 1 || tasks[0].state() != "complete") {
-			err = fmt.Errorf("%s", table(tasks))
+		if err == nil && (len(tasks) != 1 || tasks[0].State() != "complete") {
+			err = fmt.Errorf("%s", steer.Table(tasks))
 		}
 		return err
 	})

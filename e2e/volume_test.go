@@ -31,8 +31,8 @@ func (f *fleet) keepsData() {
 	}
 	refused := func(say string, args ...string) {
 		f.t.Helper()
-		if s := f.try(2, append([]string{"volume", "rm"}, args...)...); s.code != 1 || s.out != "" || !strings.Contains(s.err, say) || strings.Count(s.err, "\n") != 1 {
-			f.t.Errorf("volume rm %v: exit %d, %q, %q; want %q", args, s.code, s.out, s.err, say)
+		if s := f.try(2, append([]string{"volume", "rm"}, args...)...); s.Code != 1 || s.Out != "" || !strings.Contains(s.Err, say) || strings.Count(s.Err, "\n") != 1 {
+			f.t.Errorf("volume rm %v: exit %d, %q, %q; want %q", args, s.Code, s.Out, s.Err, say)
 		}
 	}
 	refused("named by db", "keep")
@@ -52,8 +52,8 @@ func (f *fleet) keepsData() {
 	f.remove("crowd")
 	f.remove("db")
 	f.until("the volume can be removed", soon, func() error {
-		if s := f.try(2, "volume", "rm", "keep"); s.code != 0 {
-			return fmt.Errorf("%s", s.err)
+		if s := f.try(2, "volume", "rm", "keep"); s.Code != 0 {
+			return fmt.Errorf("%s", s.Err)
 		}
 		return nil
 	})

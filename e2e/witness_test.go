@@ -103,7 +103,7 @@ func (f *fleet) watch(list []string, boards []int, see func(tasks []taskRow, beg
 			if err == nil {
 				samples++
 				for _, r := range tasks {
-					now := standing{r.Attempt, api.TaskState(r.state())}
+					now := standing{r.Attempt, api.TaskState(r.State())}
 					before, known := last[r.ID]
 					if !now.state.Valid() {
 						faults = append(faults, fmt.Sprintf("task %s has the unknown state %q", r.ID, r.CurrentState))

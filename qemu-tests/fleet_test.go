@@ -312,20 +312,8 @@ func (f *fleet) runs(asked *member, service string, n int) []steer.Task {
 		if err != nil {
 			return err
 		}
-		running = nil
-		settled := true
-		for _, r := range tasks {
-			switch {
-			case r.State() == "running" && r.DesiredState == "Running":
-				running = append(running, r)
-			case r.DesiredState == "Running":
-				settled = false
-			}
-		}
-		if len(running) != n || !settled {
-			return fmt.Errorf("%d run: %s", len(running), steer.Table(tasks))
-		}
-		return nil
+		running, err = steer.Running(tasks, n)
+		return err
 	})
 	return running
 }

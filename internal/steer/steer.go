@@ -52,7 +52,7 @@ func (e Edgectl) Try(stdin []byte, args ...string) Said {
 
 // Node is a line of `node ls`.
 type Node struct {
-	ID, Hostname, Status, Availability, ManagerStatus, Message, Role string
+	ID, Hostname, Status, Ails, Availability, ManagerStatus, Message, Role string
 
 	Voter bool
 }
@@ -104,6 +104,23 @@ func (e Edgectl) Nodes() (map[string]Node, error) {
 // Tasks is `service ps`.
 func (e Edgectl) Tasks(service string) ([]Task, error) {
 	return Rows[Task](e, "service", "ps", service)
+}
+
+// Running are the tasks that run, if they are exactly n and no other is to.
+func Running(tasks []Task, n int) (running []Task, err error) {
+	settled := true
+	for _, r := range tasks {
+		switch {
+		case r.State() == "running" && r.DesiredState == "Running":
+			running = append(running, r)
+		case r.DesiredState == "Running":
+			settled = false
+		}
+	}
+	if len(running) != n || !settled {
+		return nil, fmt.Errorf("%d run: %s", len(running), Table(tasks))
+	}
+	return running, nil
 }
 
 // Table is tasks, one a line, for messages.
