@@ -38,6 +38,7 @@ func servicesTable() *nftables.Table {
 // balancing is what the table is to hold.
 type balancing struct {
 	services map[string]branch // by chain
+	served   map[string]served // what these were made of
 	selves   []self
 }
 
@@ -74,7 +75,7 @@ func markOf(what ...any) string {
 }
 
 func balancingOf(f *agent.Fabric, networks []*api.NetworkInfo) balancing {
-	b := balancing{services: map[string]branch{}}
+	b := balancing{services: map[string]branch{}, served: map[string]served{}}
 	all := serviceBranches()
 	for _, e := range f.Endpoints {
 		if !e.VirtualIP.Is4() {
@@ -84,7 +85,8 @@ func balancingOf(f *agent.Fabric, networks []*api.NetworkInfo) balancing {
 		for _, t := range e.Backends {
 			s.tasks = append(s.tasks, t.Addr)
 		}
-		b.services[all.name(e.VirtualIP.AsSlice())] = s.branch()
+		name := all.name(e.VirtualIP.AsSlice())
+		b.services[name], b.served[name] = s.branch(), s
 	}
 	for _, n := range networks {
 		s := self{set: fmt.Sprintf("%s%06x", selfPrefix, n.VNI), gateway: n.Gateway(f.Node)}
@@ -130,7 +132,13 @@ func (b balancing) ensure(frame string, have, selves map[string]string) error {
 	if err := c.Flush(); err != nil {
 		return fmt.Errorf("make rules of services: %w", err)
 	}
-	return nil
+	var changed []led
+	for name, s := range b.served {
+		if mark, known := have[name]; known && mark != s.mark() {
+			changed = append(changed, led{addr: s.vip, to: s.tasks})
+		}
+	}
+	return forgetFlows(changed)
 }
 
 // marks are those of all services, by chain, and of each network's own tasks, by set.

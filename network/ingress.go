@@ -251,36 +251,15 @@ func segmentsUpTo(mtu int) []expr.Any {
 	}
 }
 
-// forgetFlows ends what the kernel remembers of datagrams that went where they go
-// no more: a client that goes on sending would never be led elsewhere.
+// forgetFlows forgets datagrams that were led to tasks that are gone.
 func (i ingress) forgetFlows(have map[string]string) error {
-	gone := staleFlows{}
+	var changed []led
 	for name, p := range i.publications {
 		if mark, known := have[name]; p.port.Protocol == api.UDP && known && mark != p.mark() {
-			gone[p.port.PublishedPort] = p
+			changed = append(changed, led{port: p.port.PublishedPort, to: slices.Concat(p.here, p.there)})
 		}
 	}
-	if len(gone) == 0 {
-		return nil
-	}
-	if _, err := netlink.ConntrackDeleteFilters(netlink.ConntrackTable, unix.AF_INET, gone); err != nil {
-		return fmt.Errorf("end flows of datagrams: %w", err)
-	}
-	return nil
-}
-
-// staleFlows matches datagrams' flows to these ports that lead where nothing
-// serves.
-type staleFlows map[uint16]publication
-
-// MatchConntrackFlow implements netlink.CustomConntrackFilter.
-func (s staleFlows) MatchConntrackFlow(flow *netlink.ConntrackFlow) bool {
-	p, published := s[flow.Forward.DstPort]
-	if !published || flow.Forward.Protocol != unix.IPPROTO_UDP {
-		return false
-	}
-	at, ok := netip.AddrFromSlice(flow.Reverse.SrcIP)
-	return ok && !slices.Contains(p.here, at.Unmap()) && !slices.Contains(p.there, at.Unmap())
+	return forgetFlows(changed)
 }
 
 // openWay lets a board's own programs reach what is handed on from 127.0.0.1, by

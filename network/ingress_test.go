@@ -65,10 +65,11 @@ func (l *lan) heard(ns, addr string, times int) map[string]int {
 	return heard
 }
 
-// datagramEnv has this test's program send a datagram: "source port, address".
+// datagramEnv has this test's program send a datagram: "source port, address and
+// port".
 const datagramEnv = "EDGE_NETWORK_TEST_DATAGRAM"
 
-// datagram sends one to port 8080 and answers the answer.
+// datagram sends one and answers the answer.
 func (l *lan) datagram(ns string, from int, to string) string {
 	l.t.Helper()
 	return l.in(ns, fmt.Sprintf("%s=1 %s='%d %s' %s", insideEnv, datagramEnv, from, to, os.Args[0]))
@@ -80,7 +81,11 @@ func sendDatagram(what string) error {
 	if _, err := fmt.Sscan(what, &from, &to); err != nil {
 		return err
 	}
-	conn, err := net.DialUDP("udp", &net.UDPAddr{Port: from}, &net.UDPAddr{IP: net.ParseIP(to), Port: 8080})
+	target, err := netip.ParseAddrPort(to)
+	if err != nil {
+		return err
+	}
+	conn, err := net.DialUDP("udp", &net.UDPAddr{Port: from}, net.UDPAddrFromAddrPort(target))
 	if err != nil {
 		return err
 	}
@@ -135,7 +140,7 @@ func TestPublishedOnEveryBoard(t *testing.T) {
 		t.Errorf("a task that asks its own port is answered %v", got)
 	}
 	for _, addr := range []string{"192.168.77.1", "192.168.77.3"} {
-		if got := l.datagram(outside, 7000, addr); !strings.Contains(got, ":") {
+		if got := l.datagram(outside, 7000, addr+":8080"); !strings.Contains(got, ":") {
 			t.Errorf("a datagram to %s is answered %q", addr, got)
 		}
 	}
@@ -193,7 +198,7 @@ func TestDatagramsFollow(t *testing.T) {
 	l.learn(l.everywhere([]*api.NetworkInfo{n}, l.publishing(api.UDP, tasks))...)
 	serve(t, l.nsOf("b1", tasks["b1"][0]), "one")
 	serve(t, l.nsOf("b2", tasks["b2"][0]), "two")
-	send := func() string { return l.datagram(outside, 7777, "192.168.77.1") }
+	send := func() string { return l.datagram(outside, 7777, "192.168.77.1:8080") }
 	if got := send(); got != "one" {
 		t.Fatalf("answered %q", got)
 	}
@@ -201,6 +206,27 @@ func TestDatagramsFollow(t *testing.T) {
 	l.learn(l.everywhere([]*api.NetworkInfo{n}, l.publishing(api.UDP, tasks))...)
 	if got := send(); got != "two" {
 		t.Errorf("the same sender is answered %q once the task is gone", got)
+	}
+}
+
+// TestDatagramsToAServiceFollow: the same within a network.
+func TestDatagramsToAServiceFollow(t *testing.T) {
+	l := newLAN(t, "b1", "b2")
+	n := vxlanNetwork(1, "b1", "b2")
+	one, two, client := l.on("b1", 1, n), l.on("b2", 1, n), l.on("b1", 2, n)
+	web := &api.Endpoint{Network: n.ID, Service: "web", Name: "web", VirtualIP: netip.MustParseAddr("10.9.1.1")}
+	serving := func(task *api.Task) {
+		web.Backends = []api.Backend{{Task: task.ID, Addr: task.Addresses[0].Addr}}
+		l.learn(l.everywhere([]*api.NetworkInfo{n}, web)...)
+	}
+	serving(one)
+	serve(t, l.nsOf("b1", one), "one")
+	serve(t, l.nsOf("b2", two), "two")
+	for _, want := range []string{"one", "two"} {
+		if got := l.datagram(l.nsOf("b1", client), 7777, "10.9.1.1:80"); got != want {
+			t.Errorf("the sender is answered %q, want %q", got, want)
+		}
+		serving(two)
 	}
 }
 
