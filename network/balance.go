@@ -108,7 +108,7 @@ func balancingOf(f *agent.Fabric, networks []*api.NetworkInfo) balancing {
 
 // ensure makes the kernel balance as is wanted, in one transaction that touches
 // what has changed.
-func (b balancing) ensure(frame string, have, selves map[string]string) error {
+func (b balancing) ensure(frame string, have, selves map[string]string, commits *uint32) error {
 	if len(b.selves) == 0 {
 		b.services = nil
 	}
@@ -129,7 +129,7 @@ func (b balancing) ensure(frame string, have, selves map[string]string) error {
 	if !services && !own && !reframe {
 		return nil
 	}
-	if err := c.Flush(); err != nil {
+	if err := commit(c, commits); err != nil {
 		return fmt.Errorf("make rules of services: %w", err)
 	}
 	var changed []led

@@ -57,19 +57,37 @@ func (l *Local) ensureRules(w weaving, woven []*api.NetworkInfo) error {
 	}
 	have := l.rules
 	l.rules = ruleState{}
-	if !untouched {
+	published := l.ensurePublished(f.Tasks)
+	begun, err := generation()
+	if err != nil {
+		return errors.Join(published, err)
+	}
+	if !untouched || begun != now {
 		if have, err = readRules(); err != nil {
-			return err
+			return errors.Join(published, err)
 		}
 	}
-	if err := errors.Join(isolation.ensure(have.isolation), balancing.ensure(have.frame, have.services, have.selves), l.ensurePublished(f.Tasks),
-		ingress.ensure(have.published, have.ports), openWay(gatewaysOf(woven, f.Node))); err != nil {
+	var commits uint32
+	if err := errors.Join(published, isolation.ensure(have.isolation, &commits), balancing.ensure(have.frame, have.services, have.selves, &commits),
+		ingress.ensure(have.published, have.ports, &commits), openWay(gatewaysOf(woven, f.Node))); err != nil {
 		return err
 	}
-	l.rules = ruleState{fabric: f, isolation: isolation.mark, frame: balancing.mark(), published: ingress.mark(), ports: ingress.marks()}
+	ended, err := generation()
+	if err != nil || ended != begun+commits {
+		return err // somebody else changed rules meanwhile: next time they are read
+	}
+	l.rules = ruleState{generation: ended, fabric: f, isolation: isolation.mark, frame: balancing.mark(), published: ingress.mark(), ports: ingress.marks()}
 	l.rules.services, l.rules.selves = balancing.marks()
-	l.rules.generation, err = generation()
-	return err
+	return nil
+}
+
+// commit sends what was gathered as one transaction, and counts it.
+func commit(c *nftables.Conn, commits *uint32) error {
+	if err := c.Flush(); err != nil {
+		return err
+	}
+	*commits++
+	return nil
 }
 
 func readRules() (s ruleState, err error) {

@@ -127,7 +127,7 @@ func (i ingress) mark() string {
 // ensure makes the kernel publish what is wanted, in one transaction that touches
 // what has changed. A port that a program of the board listens on is left to it,
 // and named in the error.
-func (i ingress) ensure(frame string, have map[string]string) error {
+func (i ingress) ensure(frame string, have map[string]string, commits *uint32) error {
 	c := &nftables.Conn{}
 	var busy error
 	for name, p := range i.publications {
@@ -154,7 +154,7 @@ func (i ingress) ensure(frame string, have map[string]string) error {
 	if changed := portBranches().change(c, i.ports, have); !changed && !reframe {
 		return busy
 	}
-	if err := c.Flush(); err != nil {
+	if err := commit(c, commits); err != nil {
 		return errors.Join(busy, fmt.Errorf("make rules of published ports: %w", err))
 	}
 	return errors.Join(busy, i.forgetFlows(have))

@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/edgeswarm/edgeswarm/agent"
 	"github.com/edgeswarm/edgeswarm/api"
 	"github.com/edgeswarm/edgeswarm/internal/host"
 )
@@ -301,5 +302,30 @@ func TestHandedOnSegmentsFit(t *testing.T) {
 	got := l.in(outside, "busybox nc -w5 192.168.77.1 8080 </dev/null | wc -c")
 	if got != "3000000" {
 		t.Errorf("%s bytes of 3000000 arrived", got)
+	}
+}
+
+// TestRulesAreKnownWithoutReadingThem: each transaction of ours counts as one, so
+// that one of another's in between is noticed.
+func TestRulesAreKnownWithoutReadingThem(t *testing.T) {
+	l := newLocal(t)
+	n, in := vxlanNetwork(1, "b1"), ingressNetwork("b1")
+	e := &api.Endpoint{Network: in.ID, Service: "web", Ports: []api.PortConfig{{Protocol: api.TCP, PublishedPort: 8080, TargetPort: 80}}}
+	vip := &api.Endpoint{Network: n.ID, Service: "web", VirtualIP: netip.MustParseAddr("10.9.1.1")}
+	for range 2 {
+		l.Learn(agent.Fabric{Node: "b1", Networks: []*api.NetworkInfo{n, in}, Endpoints: []*api.Endpoint{e, vip}})
+		if err := l.reconcile(); err != nil {
+			t.Fatal(err)
+		}
+		now, err := generation()
+		if err != nil || now == 0 || l.rules.generation != now {
+			t.Fatalf("rules are of generation %d, %v, and are taken for %d", now, err, l.rules.generation)
+		}
+		vip.Backends = []api.Backend{{Task: "t", Node: "b2", Addr: netip.MustParseAddr("10.9.1.70")}}
+		vip = api.Clone(vip)
+	}
+	l.Learn(agent.Fabric{Node: "b1"})
+	if err := l.reconcile(); err != nil {
+		t.Fatal(err)
 	}
 }

@@ -35,7 +35,7 @@ func networksTable() *nftables.Table {
 //	forward: within a network's subnet: accept
 //	         from or to a network's subnet otherwise: drop
 //	         between boards, what was sent to a published port: accept
-func (i isolation) ensure(have string) error {
+func (i isolation) ensure(have string, commits *uint32) error {
 	if have == i.mark {
 		return nil
 	}
@@ -46,7 +46,7 @@ func (i isolation) ensure(have string) error {
 	if i.mark != "" {
 		i.build(c)
 	}
-	if err := c.Flush(); err != nil {
+	if err := commit(c, commits); err != nil {
 		return fmt.Errorf("make rules of networks: %w", err)
 	}
 	return nil
