@@ -181,15 +181,25 @@ func (t target) why(ctx context.Context) string {
 	case !t.at.IsValid():
 		return fmt.Sprintf("no address of board %s is known that this board has a route to", t.board)
 	}
-	if _, err := echo(ctx, netip.Addr{}, t.at, 0); err != nil {
+	if !answers(ctx, t.at) {
 		return fmt.Sprintf("board %s does not answer at %s either: it is off, or the LAN between the two boards is cut", t.board, t.at)
 	}
 	if t.addr != t.gateway && t.gateway.IsValid() {
-		if _, err := echo(ctx, netip.Addr{}, t.gateway, 0); err == nil {
+		if answers(ctx, t.gateway) {
 			return fmt.Sprintf("board %s answers in the network, and its task does not: the task's link is down, or it drops ICMP", t.board)
 		}
 	}
 	return fmt.Sprintf("board %s answers at %s, but not in the network: a firewall between them drops the network's packets, or its own end is not whole; see what it finds itself", t.board, t.at)
+}
+
+// answers tries an address a few times.
+func answers(ctx context.Context, addr netip.Addr) bool {
+	for range echoes {
+		if _, err := echo(ctx, netip.Addr{}, addr, 0); err == nil {
+			return true
+		}
+	}
+	return false
 }
 
 func (t target) lost(what string) string {

@@ -80,6 +80,11 @@ func TestCheckFindsWhatIsBroken(t *testing.T) {
 			t.Errorf("after %q these are broken: %v", harm, got)
 		}
 		l.in(ns, heal)
+		for deadline := time.Now().Add(10 * time.Second); len(broken(l.check("b1"))) > 0; {
+			if time.Now().After(deadline) {
+				t.Fatalf("after %q these are still broken: %v", heal, broken(l.check("b1")))
+			}
+		}
 	}
 	b2 := l.boards["b2"].ns
 	find("ip link set lan down", "ip link set lan up", b2, map[string]string{"b2": "the LAN between the two boards is cut", toB: "the LAN between the two boards is cut"})
@@ -87,8 +92,8 @@ func TestCheckFindsWhatIsBroken(t *testing.T) {
 		map[string]string{"b2": "a firewall between them", toB: "a firewall between them"})
 	find("nft 'add table ip t; add chain ip t c { type filter hook prerouting priority -310; }; add rule ip t c udp dport 4789 ip length > 1400 drop'", "nft delete table ip t", b2,
 		map[string]string{"b2": "packets of 1450 bytes", toB: "packets of 1450 bytes"})
-	// A link inside the task.
-	find("ip link set eth1 down", "ip link set eth1 up", l.nsOf("b2", b), map[string]string{toB: "its task does not"})
+	// Something inside the task.
+	find("nft 'add table ip t; add chain ip t c { type filter hook input priority 0; }; add rule ip t c icmp type echo-request drop'", "nft delete table ip t", l.nsOf("b2", b), map[string]string{toB: "its task does not"})
 
 	// Rules that another program took away, until they are mended.
 	deadline := time.Now().Add(10 * time.Second)
