@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"time"
 
@@ -32,14 +33,15 @@ answer takes and how large a packet may be, and in words what is broken, also of
 the boards' own links and rules. Ends with 1 if something is.`,
 		Example: "  edgectl network check\n  edgectl network check --broken back",
 		RunE: c.with(func(ctx context.Context, node *client.Client, args []string) error {
-			for _, ref := range args {
-				if _, err := node.Network().GetNetwork(ctx, &api.GetNetworkRequest{Network: ref}); err != nil {
-					return err
-				}
-			}
 			resp, err := node.Board().CheckNetworks(ctx, &api.NetworkCheckRequest{Of: args})
 			if err != nil {
 				return err
+			}
+			// Who looks for what is broken may have no leader to ask.
+			for _, ref := range unseen(resp, args) {
+				if _, err := node.Network().GetNetwork(ctx, &api.GetNetworkRequest{Network: ref}); api.KindOf(err) == api.NotFound {
+					return err
+				}
 			}
 			rows, wrong := ways(resp, broken)
 			if err := printRows(c, &l, wayTable, wayHeader, rows); err != nil {
@@ -52,6 +54,16 @@ the boards' own links and rules. Ends with 1 if something is.`,
 	registerFormat(fs, &l.format, "")
 	fs.BoolVar(&broken, "broken", false, "only what is broken")
 	return cmd
+}
+
+// unseen are the networks, of those that are named, in which nothing was tried
+// under that name.
+func unseen(resp *api.NetworkCheckResponse, named []string) []string {
+	return slices.DeleteFunc(slices.Clone(named), func(ref string) bool {
+		return slices.ContainsFunc(resp.Boards, func(b api.NetworkCheck) bool {
+			return slices.ContainsFunc(b.Ways, func(w api.NetworkWay) bool { return w.Network == ref })
+		})
+	})
 }
 
 // ways renders what boards found, or only what is broken, which is an error too.
