@@ -1,10 +1,10 @@
 package node
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"slices"
-	"strings"
 	"sync"
 	"time"
 
@@ -45,11 +45,9 @@ func (s boardServer) CheckNetworks(ctx context.Context, req *api.NetworkCheckReq
 	}
 	_ = g.Wait() // none errs: a board's silence is in the answer
 	slices.SortFunc(resp.Boards, func(a, b api.NetworkCheck) int {
-		return strings.Compare(a.NodeName+"\x00"+string(a.NodeID), b.NodeName+"\x00"+string(b.NodeID))
+		return cmp.Or(cmp.Compare(a.NodeName, b.NodeName), cmp.Compare(a.NodeID, b.NodeID))
 	})
-	slices.SortFunc(resp.Silent, func(a, b api.SilentBoard) int {
-		return strings.Compare(a.NodeName+"\x00"+string(a.NodeID), b.NodeName+"\x00"+string(b.NodeID))
-	})
+	sortSilent(resp.Silent)
 	return resp, ctx.Err()
 }
 

@@ -147,7 +147,11 @@ func sortUsage(resp *api.UsageResponse) {
 	slices.SortFunc(resp.Tasks, func(a, b api.TaskUsage) int {
 		return cmp.Or(cmp.Compare(a.ServiceName, b.ServiceName), cmp.Compare(a.Slot, b.Slot), cmp.Compare(a.NodeName, b.NodeName), cmp.Compare(a.ID, b.ID))
 	})
-	slices.SortFunc(resp.Silent, func(a, b api.SilentBoard) int {
+	sortSilent(resp.Silent)
+}
+
+func sortSilent(boards []api.SilentBoard) {
+	slices.SortFunc(boards, func(a, b api.SilentBoard) int {
 		return cmp.Or(cmp.Compare(a.NodeName, b.NodeName), cmp.Compare(a.NodeID, b.NodeID))
 	})
 }
