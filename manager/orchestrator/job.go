@@ -13,22 +13,24 @@ func (p *pass) runJob() {
 	p.reap()
 	most, total := p.s.Spec.Mode.Concurrency()
 	var active []*slot
-	settled := 0
+	settled, ending := 0, 0
 	for _, s := range p.slots {
 		switch {
 		case p.completed(s) || p.gaveUp(s):
 			settled++
 		case s.current() != nil:
 			active = append(active, s)
+		case p.unsaid(s):
+			ending++
 		}
 	}
 	want := int(min(most, total-min(total, uint64(settled))))
 	if len(active) > want {
 		p.giveUp(active, len(active)-want)
 	}
-	for number := 1; len(active) < want; number++ {
+	for number := 1; len(active)+ending < want; number++ {
 		s := p.slot(place{number: number})
-		if s.current() == nil && !p.completed(s) {
+		if s.current() == nil && !p.completed(s) && !p.unsaid(s) {
 			p.create(s, nil)
 			active = append(active, s)
 		}
@@ -48,7 +50,7 @@ func (p *pass) coverJob() {
 			for _, t := range slices.Clone(s.tasks) {
 				p.retire(s, t)
 			}
-		case s.current() == nil && p.covers(node.ID):
+		case s.current() == nil && p.covers(node.ID) && !p.unsaid(s):
 			p.create(s, nil)
 		case s.current() != nil && p.deprived(node, s.current()):
 			p.retire(s, s.current())
@@ -86,6 +88,13 @@ func (p *pass) ofRun(t *api.Task) bool {
 
 // completed reports whether the slot has done its work in the present run.
 func (p *pass) completed(s *slot) bool { return slices.ContainsFunc(s.tasks, p.s.Completes) }
+
+// unsaid reports whether a task of the present run was told to end and has yet to
+// say how it did: it may have completed before, and a leader new to its office has
+// not heard of it.
+func (p *pass) unsaid(s *slot) bool {
+	return slices.ContainsFunc(s.tasks, func(t *api.Task) bool { return p.ofRun(t) && p.ending(t) })
+}
 
 // gaveUp reports whether the slot failed and is not to be tried again.
 func (p *pass) gaveUp(s *slot) bool {
