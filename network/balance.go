@@ -48,6 +48,12 @@ type served struct {
 	tasks []netip.Addr
 }
 
+// keeps reports whether all of the tasks that were led to still are; false if
+// none are known.
+func (s served) keeps(before served) bool {
+	return len(before.tasks) > 0 && !slices.ContainsFunc(before.tasks, func(t netip.Addr) bool { return !slices.Contains(s.tasks, t) })
+}
+
 // self is a network's tasks of this board.
 type self struct {
 	set     string
@@ -55,7 +61,13 @@ type self struct {
 	tasks   []netip.Addr
 }
 
-func (s served) mark() string { return markOf(s.vip, s.tasks) }
+func (s served) mark() string {
+	raw := s.vip.AsSlice()
+	for _, t := range s.tasks {
+		raw = append(raw, t.AsSlice()...)
+	}
+	return markOfBytes(raw)
+}
 
 // mark names the frame, all but the services; "" is none.
 func (b balancing) mark() string {
@@ -69,8 +81,10 @@ func (b balancing) mark() string {
 	return markOf(frame...)
 }
 
-func markOf(what ...any) string {
-	sum := sha256.Sum256(fmt.Append(nil, what...))
+func markOf(what ...any) string { return markOfBytes(fmt.Append(nil, what...)) }
+
+func markOfBytes(what []byte) string {
+	sum := sha256.Sum256(what)
 	return hex.EncodeToString(sum[:8])
 }
 
@@ -108,12 +122,16 @@ func balancingOf(f *agent.Fabric, networks []*api.NetworkInfo) balancing {
 
 // ensure makes the kernel balance as is wanted, in one transaction that touches
 // what has changed.
-func (b balancing) ensure(frame string, have, selves map[string]string, commits *uint32) error {
+func (b balancing) ensure(is ruleState, in *change) error {
+	have, selves := is.services, is.selves
 	if len(b.selves) == 0 {
 		b.services = nil
 	}
-	c := &nftables.Conn{}
-	reframe := frame != b.mark()
+	c, err := in.transaction()
+	if err != nil {
+		return err
+	}
+	reframe := is.frame != b.mark()
 	if reframe {
 		t := servicesTable()
 		c.AddTable(t) // so that there is one to delete
@@ -129,12 +147,12 @@ func (b balancing) ensure(frame string, have, selves map[string]string, commits 
 	if !services && !own && !reframe {
 		return nil
 	}
-	if err := commit(c, commits); err != nil {
+	if err := in.commit(c); err != nil {
 		return fmt.Errorf("make rules of services: %w", err)
 	}
 	var changed []led
 	for name, s := range b.served {
-		if mark, known := have[name]; known && mark != s.mark() {
+		if mark, known := have[name]; known && mark != s.mark() && !s.keeps(is.served[name]) {
 			changed = append(changed, led{addr: s.vip, to: s.tasks})
 		}
 	}

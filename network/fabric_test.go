@@ -504,7 +504,7 @@ func (l *lan) state(board string) string {
 	return l.in(l.boards[board].ns, "ip -o link | cut -d: -f2 | sort; ip route show table all type unicast | grep -v 'table local' | sort; ip route show type unreachable; nft list ruleset; ls "+l.boards[board].Dir+" 2>/dev/null || true")
 }
 
-// TestNothingIsLeftBehind: networks come and go, and the boards are as before.
+// TestNothingIsLeftBehind: 200 networks come and go, and the boards are as before.
 func TestNothingIsLeftBehind(t *testing.T) {
 	l := newLAN(t, "b1", "b2")
 	l.on("b1", 0)
@@ -512,18 +512,22 @@ func TestNothingIsLeftBehind(t *testing.T) {
 	names := l.everywhere(nil)
 	l.learn(names...)
 	before := map[string]string{"b1": l.state("b1"), "b2": l.state("b2")}
-	for round := range 5 {
-		for i := range 8 {
-			n := vxlanNetwork(uint32(8*round+i+1), "b1", "b2")
-			l.on("b1", 1, n)
-			l.on("b2", 1, n)
+	const rounds, tasks, each = 4, 5, 10 // 200 networks in all
+	for round := range rounds {
+		for i := range tasks {
+			var of []*api.NetworkInfo
+			for k := range each {
+				of = append(of, vxlanNetwork(uint32((round*tasks+i)*each+k+1), "b1", "b2"))
+			}
+			l.on("b1", 1, of...)
+			l.on("b2", 1, of...)
 			for _, b := range l.boards {
-				b.Fabric.Networks = append(b.Fabric.Networks, n)
+				b.Fabric.Networks = append(b.Fabric.Networks, of...)
 			}
 		}
 		l.learn(names...)
-		last := l.boards["b2"].Fabric.Tasks[len(l.boards["b2"].Fabric.Tasks)-1]
-		l.in(l.nsOf("b1", l.boards["b1"].Fabric.Tasks[8]), fmt.Sprintf(quick, last.Addresses[0].Addr))
+		last := l.boards["b2"].Fabric.Tasks[tasks]
+		l.in(l.nsOf("b1", l.boards["b1"].Fabric.Tasks[tasks]), fmt.Sprintf(quick, last.Addresses[each-1].Addr))
 		l.boards["b1"].Fabric.Tasks, l.boards["b2"].Fabric.Tasks = l.boards["b1"].Fabric.Tasks[:1], l.boards["b2"].Fabric.Tasks[:1]
 		l.everywhere(nil)
 		l.learn(names...)

@@ -23,6 +23,7 @@ type ruleState struct {
 	isolation string
 	frame     string            // of balancing
 	services  map[string]string // by chain
+	served    map[string]served // what services were made of, by chain; nil if that was not by us
 	selves    map[string]string // by set
 	published string            // the frame of published ports
 	ports     map[string]string // by chain
@@ -44,7 +45,12 @@ func (l *Local) wantedRules(w weaving, woven []*api.NetworkInfo) rules {
 // after somebody has changed any since they were last found right: so that a
 // task's coming or going costs what it changes, however many services there are.
 func (l *Local) ensureRules(w weaving, woven []*api.NetworkInfo) error {
-	now, err := generation()
+	c, err := newChange()
+	if err != nil {
+		return err
+	}
+	defer c.end()
+	now, err := c.generation()
 	if err != nil {
 		return err
 	}
@@ -58,7 +64,7 @@ func (l *Local) ensureRules(w weaving, woven []*api.NetworkInfo) error {
 	have := l.rules
 	l.rules = ruleState{}
 	published := l.ensurePublished(f.Tasks)
-	begun, err := generation()
+	begun, err := c.generation()
 	if err != nil {
 		return errors.Join(published, err)
 	}
@@ -67,31 +73,83 @@ func (l *Local) ensureRules(w weaving, woven []*api.NetworkInfo) error {
 			return errors.Join(published, err)
 		}
 	}
-	var commits uint32
-	if err := errors.Join(published, isolation.ensure(have.isolation, &commits), balancing.ensure(have.frame, have.services, have.selves, &commits),
-		ingress.ensure(have.published, have.ports, &commits), openWay(gatewaysOf(woven, f.Node))); err != nil {
+	if err := errors.Join(published, isolation.ensure(have.isolation, c), balancing.ensure(have, c),
+		ingress.ensure(have.published, have.ports, c), openWay(gatewaysOf(woven, f.Node))); err != nil {
 		return err
 	}
-	ended, err := generation()
-	if err != nil || ended != begun+commits {
+	ended, err := c.generation()
+	if err != nil || ended != begun+c.commits {
 		return err // somebody else changed rules meanwhile: next time they are read
 	}
 	l.rules = ruleState{generation: ended, fabric: f, isolation: isolation.mark, frame: balancing.mark(), published: ingress.mark(), ports: ingress.marks()}
 	l.rules.services, l.rules.selves = balancing.marks()
+	l.rules.served = balancing.served
 	return nil
 }
 
-// commit sends what was gathered as one transaction, and counts it.
-func commit(c *nftables.Conn, commits *uint32) error {
-	if err := c.Flush(); err != nil {
+// ruleBuffer lets the rules of all services of a large fleet pass as one
+// transaction, and the kernel acknowledge each of its messages: a socket's usual
+// buffers hold some hundred. It is a limit, and takes no memory by itself.
+const ruleBuffer = 64 << 20
+
+// ruleConn is a way to the kernel's rules, opened for each exchange.
+func ruleConn() *nftables.Conn {
+	c, _ := nftables.New(nftables.WithSockOptions(wide)) // fails only on one that is kept open
+	return c
+}
+
+func wide(c *netlink.Conn) error {
+	return errors.Join(c.SetWriteBuffer(ruleBuffer), c.SetReadBuffer(ruleBuffer))
+}
+
+// change is one change of the board's rules, of some transactions.
+type change struct {
+	// asks is for questions, and is kept open with what was opened for the
+	// transactions: the kernel does not let go of one before it has disposed of
+	// all that was replaced, which is some 10 ms after the change is in force.
+	asks    *netlink.Conn
+	opened  []func() error
+	commits uint32
+}
+
+func newChange() (*change, error) {
+	asks, err := netlink.Dial(unix.NETLINK_NETFILTER, nil)
+	if err != nil {
+		return nil, fmt.Errorf("ask for the board's rules: %w", err)
+	}
+	return &change{asks: asks, opened: []func() error{asks.Close}}, nil
+}
+
+// end does not wait for what the kernel has yet to dispose of.
+func (c *change) end() {
+	go func() {
+		for _, end := range c.opened {
+			_ = end() // all answers were read
+		}
+	}()
+}
+
+// transaction begins one.
+func (c *change) transaction() (*nftables.Conn, error) {
+	conn, err := nftables.New(nftables.AsLasting(), nftables.WithSockOptions(wide))
+	if err != nil {
+		return nil, fmt.Errorf("open a way to the board's rules: %w", err)
+	}
+	c.opened = append(c.opened, conn.CloseLasting)
+	return conn, nil
+}
+
+// commit sends what a transaction gathered, and counts it.
+func (c *change) commit(t *nftables.Conn) error {
+	if err := t.Flush(); err != nil {
 		return err
 	}
-	*commits++
+	c.commits++
 	return nil
 }
 
 func readRules() (s ruleState, err error) {
-	c := &nftables.Conn{}
+	c := ruleConn()
 	if s.isolation, err = isolationIs(c); err != nil {
 		return s, fmt.Errorf("read rules of networks: %w", err)
 	}
@@ -106,14 +164,9 @@ func readRules() (s ruleState, err error) {
 
 // generation numbers the state of all nftables rules of the board: while it is
 // the same, nobody has changed one.
-func generation() (uint32, error) {
+func (c *change) generation() (uint32, error) {
 	const genID = 1 // linux/netfilter/nf_tables.h: NFTA_GEN_ID
-	conn, err := netlink.Dial(unix.NETLINK_NETFILTER, nil)
-	if err != nil {
-		return 0, fmt.Errorf("ask for the rules' generation: %w", err)
-	}
-	defer conn.Close() // it only asked
-	answers, err := conn.Execute(netlink.Message{
+	answers, err := c.asks.Execute(netlink.Message{
 		Header: netlink.Header{Type: netlink.HeaderType(unix.NFNL_SUBSYS_NFTABLES<<8 | unix.NFT_MSG_GETGEN), Flags: netlink.Request},
 		Data:   []byte{unix.AF_UNSPEC, unix.NFNETLINK_V0, 0, 0},
 	})

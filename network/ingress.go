@@ -127,8 +127,11 @@ func (i ingress) mark() string {
 // ensure makes the kernel publish what is wanted, in one transaction that touches
 // what has changed. A port that a program of the board listens on is left to it,
 // and named in the error.
-func (i ingress) ensure(frame string, have map[string]string, commits *uint32) error {
-	c := &nftables.Conn{}
+func (i ingress) ensure(frame string, have map[string]string, in *change) error {
+	c, err := in.transaction()
+	if err != nil {
+		return err
+	}
 	var busy error
 	for name, p := range i.publications {
 		if _, published := have[name]; published {
@@ -154,7 +157,7 @@ func (i ingress) ensure(frame string, have map[string]string, commits *uint32) e
 	if changed := portBranches().change(c, i.ports, have); !changed && !reframe {
 		return busy
 	}
-	if err := commit(c, commits); err != nil {
+	if err := in.commit(c); err != nil {
 		return errors.Join(busy, fmt.Errorf("make rules of published ports: %w", err))
 	}
 	return errors.Join(busy, i.forgetFlows(have))

@@ -317,7 +317,12 @@ func TestRulesAreKnownWithoutReadingThem(t *testing.T) {
 		if err := l.reconcile(); err != nil {
 			t.Fatal(err)
 		}
-		now, err := generation()
+		c, err := newChange()
+		if err != nil {
+			t.Fatal(err)
+		}
+		now, err := c.generation()
+		c.end()
 		if err != nil || now == 0 || l.rules.generation != now {
 			t.Fatalf("rules are of generation %d, %v, and are taken for %d", now, err, l.rules.generation)
 		}

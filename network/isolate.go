@@ -35,18 +35,21 @@ func networksTable() *nftables.Table {
 //	forward: within a network's subnet: accept
 //	         from or to a network's subnet otherwise: drop
 //	         between boards, what was sent to a published port: accept
-func (i isolation) ensure(have string, commits *uint32) error {
+func (i isolation) ensure(have string, in *change) error {
 	if have == i.mark {
 		return nil
 	}
-	c := &nftables.Conn{}
+	c, err := in.transaction()
+	if err != nil {
+		return err
+	}
 	t := networksTable()
 	c.AddTable(t) // so that there is one to delete
 	c.DelTable(t)
 	if i.mark != "" {
 		i.build(c)
 	}
-	if err := commit(c, commits); err != nil {
+	if err := in.commit(c); err != nil {
 		return fmt.Errorf("make rules of networks: %w", err)
 	}
 	return nil

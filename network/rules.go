@@ -36,7 +36,7 @@ func table() *nftables.Table {
 //	postrouting: from the subnet to elsewhere -> masquerade; and what was sent
 //	             on to a task by the board itself, so that answers come back
 func ensureRules(subnet netip.Prefix) error {
-	c := &nftables.Conn{}
+	c := ruleConn()
 	chains, err := c.ListChainsOfTableFamily(nftables.TableFamilyIPv4)
 	if err != nil {
 		return fmt.Errorf("list nftables chains: %w", err)
@@ -77,7 +77,7 @@ func publish(task *api.Task, addr netip.Addr) error {
 	if err != nil {
 		return err
 	}
-	c := &nftables.Conn{}
+	c := ruleConn()
 	added := false
 	for _, p := range task.Ports {
 		if p.PublishMode != api.PublishHost || p.PublishedPort == 0 || have[portMark(task.ID, p)] {
@@ -138,7 +138,7 @@ func publishedBy(task api.TaskID) (map[string]bool, error) {
 }
 
 func publishRules(task api.TaskID) ([]*nftables.Rule, error) {
-	c := &nftables.Conn{}
+	c := ruleConn()
 	rules, err := c.GetRules(table(), &nftables.Chain{Name: publishChain, Table: table()})
 	if errors.Is(err, unix.ENOENT) {
 		return nil, nil
@@ -161,7 +161,7 @@ func unpublish(task api.TaskID) error {
 	if err != nil || len(rules) == 0 {
 		return err
 	}
-	c := &nftables.Conn{}
+	c := ruleConn()
 	for _, r := range rules {
 		if err := c.DelRule(r); err != nil {
 			return fmt.Errorf("withdraw ports: %w", err)

@@ -19,11 +19,20 @@ type Asker struct {
 	Resolvers []string
 }
 
-// Zone is what is known of names at one moment. It never changes.
+// Zone is what is known of names at one moment. It never changes. Tasks' own names
+// are looked for when they are asked for, so that a change of one task among
+// thousands costs little.
 type Zone struct {
-	askers  map[netip.Addr]*Asker
-	names   map[api.NetworkID]map[string][]netip.Addr
-	subnets map[api.NetworkID]netip.Prefix
+	askers   map[netip.Addr]*Asker
+	networks map[api.NetworkID]*network
+}
+
+// network is what is known of one network, with names in lower case.
+type network struct {
+	suffix  string // "." and its name
+	subnet  netip.Prefix
+	called  map[string][]*api.Endpoint // by name and alias
+	service map[string][]*api.Endpoint // by name alone
 }
 
 // NewZone gathers the names of services and of the tasks that serve.
@@ -33,40 +42,28 @@ type Zone struct {
 //	hostname.service          that of the task with this hostname
 //	… .network                the same, in that network only
 func NewZone(networks []*api.NetworkInfo, endpoints []*api.Endpoint, askers []Asker) *Zone {
-	z := &Zone{askers: map[netip.Addr]*Asker{}, names: map[api.NetworkID]map[string][]netip.Addr{}, subnets: map[api.NetworkID]netip.Prefix{}}
+	z := &Zone{askers: map[netip.Addr]*Asker{}, networks: map[api.NetworkID]*network{}}
 	for _, a := range askers {
 		for _, addr := range a.Addrs {
 			z.askers[addr] = &a
 		}
 	}
-	suffix := map[api.NetworkID]string{}
 	for _, n := range networks {
-		suffix[n.ID], z.subnets[n.ID] = "."+strings.ToLower(n.Name), n.Subnet
-		z.names[n.ID] = map[string][]netip.Addr{}
+		z.networks[n.ID] = &network{
+			suffix: "." + strings.ToLower(n.Name), subnet: n.Subnet, called: map[string][]*api.Endpoint{}, service: map[string][]*api.Endpoint{},
+		}
 	}
 	for _, e := range endpoints {
-		names := z.names[e.Network]
-		if names == nil {
+		n := z.networks[e.Network]
+		if n == nil {
 			continue
 		}
-		put := func(name string, addrs ...netip.Addr) {
-			name = strings.ToLower(name)
-			for _, full := range []string{name, name + suffix[e.Network]} {
-				names[full] = append(names[full], addrs...) // also none: the name is there
-			}
-		}
-		var tasks []netip.Addr
-		for _, b := range e.Backends {
-			tasks = append(tasks, b.Addr)
-			put(b.Hostname+"."+e.Name, b.Addr)
-		}
-		put("tasks."+e.Name, tasks...)
-		for _, name := range append([]string{e.Name}, e.Aliases...) {
-			if e.VirtualIP.IsValid() {
-				put(name, e.VirtualIP)
-			} else {
-				put(name, tasks...)
-			}
+		name := strings.ToLower(e.Name)
+		n.service[name] = append(n.service[name], e)
+		n.called[name] = append(n.called[name], e)
+		for _, alias := range e.Aliases {
+			alias = strings.ToLower(alias)
+			n.called[alias] = append(n.called[alias], e)
 		}
 	}
 	return z
@@ -76,11 +73,60 @@ func NewZone(networks []*api.NetworkInfo, endpoints []*api.Endpoint, askers []As
 // dot, and whether it is one of the fleet's.
 func (z *Zone) lookup(a *Asker, name string) (addrs []netip.Addr, known bool) {
 	for _, id := range a.Networks {
-		if addrs, known := z.names[id][name]; known {
+		n := z.networks[id]
+		if n == nil {
+			continue
+		}
+		addrs, known = n.lookup(name)
+		if short, named := strings.CutSuffix(name, n.suffix); named {
+			more, also := n.lookup(short)
+			addrs, known = append(addrs, more...), known || also
+		}
+		if known {
 			return addrs, true
 		}
 	}
 	return nil, false
+}
+
+// lookup is Zone's for a name without the network's.
+func (n *network) lookup(name string) (addrs []netip.Addr, known bool) {
+	for _, e := range n.called[name] {
+		known = true
+		if e.VirtualIP.IsValid() {
+			addrs = append(addrs, e.VirtualIP)
+		} else {
+			addrs = append(addrs, tasksOf(e, "")...)
+		}
+	}
+	if service, ok := strings.CutPrefix(name, "tasks."); ok {
+		for _, e := range n.service[service] {
+			known = true
+			addrs = append(addrs, tasksOf(e, "")...)
+		}
+	}
+	for i, c := range name { // a hostname may have dots, and a service's name too
+		if c != '.' {
+			continue
+		}
+		for _, e := range n.service[name[i+1:]] {
+			tasks := tasksOf(e, name[:i])
+			known = known || len(tasks) > 0
+			addrs = append(addrs, tasks...)
+		}
+	}
+	return addrs, known
+}
+
+// tasksOf are the addresses of a service's tasks: those with a hostname, in lower
+// case, or all for "".
+func tasksOf(e *api.Endpoint, hostname string) (addrs []netip.Addr) {
+	for _, b := range e.Backends {
+		if hostname == "" || strings.ToLower(b.Hostname) == hostname {
+			addrs = append(addrs, b.Addr)
+		}
+	}
+	return addrs
 }
 
 // asker finds who asks; nil for who is no task of a network here.
@@ -88,5 +134,8 @@ func (z *Zone) asker(addr netip.Addr) *Asker { return z.askers[addr] }
 
 // ours reports whether an address is of one of the asker's networks.
 func (z *Zone) ours(a *Asker, addr netip.Addr) bool {
-	return slices.ContainsFunc(a.Networks, func(id api.NetworkID) bool { return z.subnets[id].Contains(addr) })
+	return slices.ContainsFunc(a.Networks, func(id api.NetworkID) bool {
+		n := z.networks[id]
+		return n != nil && n.subnet.Contains(addr)
+	})
 }
