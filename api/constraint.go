@@ -3,6 +3,7 @@ package api
 import (
 	"cmp"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -64,12 +65,28 @@ func ParseConstraint(s string) (Constraint, error) {
 	if c.Value == "" || strings.ContainsAny(c.Value, "=\n") {
 		return Constraint{}, fmt.Errorf("constraint %q has no value that could match: write it as node.labels.zone==attic", s)
 	}
-	if c.Key == "node.memory" {
-		if _, err := parseMemory(c.Value); err != nil {
-			return Constraint{}, fmt.Errorf("constraint %q: %w", s, err)
-		}
+	if err := c.possible(); err != nil {
+		return Constraint{}, fmt.Errorf("constraint %q: %w", s, err)
 	}
 	return c, nil
+}
+
+// possible reports a value that no node can have.
+func (c Constraint) possible() error {
+	switch c.Key {
+	case "node.memory":
+		_, err := parseMemory(c.Value)
+		return err
+	case "node.role":
+		if r := strings.ToLower(c.Value); r != "manager" && r != "worker" {
+			return fmt.Errorf("%q is not a node's role: write manager or worker", c.Value)
+		}
+	case "node.device":
+		if !strings.HasPrefix(c.Value, "/dev/") && !slices.Contains(DeviceClasses(), strings.ToLower(c.Value)) {
+			return fmt.Errorf("%q is no device: write /dev/NAME, or one of %s", c.Value, strings.Join(DeviceClasses(), ", "))
+		}
+	}
+	return nil
 }
 
 // String renders the constraint in the one form that is stored. One that could

@@ -185,8 +185,10 @@ func TestConstraintsOnFacts(t *testing.T) {
 			t.Errorf("%s is kept as %s", text, c)
 		}
 	}
-	if c, err := ParseConstraint("node.memory==much"); err == nil || strings.Contains(err.Error(), "\n") {
-		t.Errorf("read as %v", c)
+	for _, text := range []string{"node.memory==much", "node.role==boss", "node.role!=managers", "node.device==toaster", "node.device==dev/i2c-1"} {
+		if c, err := ParseConstraint(text); err == nil || strings.Contains(err.Error(), "\n") {
+			t.Errorf("%s is read as %v, %v", text, c, err)
+		}
 	}
 	for kib, want := range map[int64]string{928_000: "1g", 437_000: "512m", 24_600_000: "24g", 1_950_000: "2g", 7_900_000: "8g", 2_900_000: "3g"} {
 		n := &Node{Description: NodeDescription{MemoryTotal: kib << 10}}

@@ -55,7 +55,7 @@ func TestEveryOptionReachesThePatch(t *testing.T) {
 
 func TestOptionsThatCanNotBeRead(t *testing.T) {
 	for _, args := range [][]string{
-		{"--device", "/etc/shadow"}, {"--device", "class=toaster"}, {"--device", "class="}, {"--device", "i2c-1"}, {"--sysctl", "net.core.somaxconn"},
+		{"--device", "/etc/shadow"}, {"--device", "/dev/i2c-1:q"}, {"--device", "/dev/i2c-1:/dev/x:rq"}, {"--device", "/dev/i2c-1:"}, {"--device", "class=toaster"}, {"--device", "class="}, {"--device", "i2c-1"}, {"--sysctl", "net.core.somaxconn"},
 		{"--ulimit", "nofile"}, {"--ulimit", "nofile=many"}, {"--host", "printer"}, {"--host", "printer:there"}, {"--dns", "dns.example"},
 		{"--pid", "container:x"}, {"--oom-score-adj", "2000"}, {"--memory-swap", "-2"}, {"--limit-pids", "-1"}, {"--cap-add", ""},
 	} {

@@ -14,8 +14,13 @@ import (
 // Device reads "/dev/i2c-1[:/path/in/task][:rwm]" or "class=camera[:rwm]".
 func Device(s string) (api.Device, error) {
 	rest, permissions := s, ""
-	if at := strings.LastIndexByte(s, ':'); at >= 0 && at+1 < len(s) && strings.Trim(s[at+1:], api.AllPermissions) == "" {
+	// A path may have a colon in it, as /dev/iio:device0 has: what is as short as
+	// permissions is taken for them.
+	if at := strings.LastIndexByte(s, ':'); at >= 0 && len(s[at+1:]) <= len(api.AllPermissions) && !strings.Contains(s[at:], "/") {
 		rest, permissions = s[:at], s[at+1:]
+		if permissions == "" || strings.Trim(permissions, api.AllPermissions) != "" {
+			return api.Device{}, fmt.Errorf("%q is not what may be done with it: give some of r (read), w (write) and m (make the node), as in %s:rw", permissions, rest)
+		}
 	}
 	if class, ok := strings.CutPrefix(rest, "class="); ok {
 		if !slices.Contains(api.DeviceClasses(), class) {
@@ -23,7 +28,6 @@ func Device(s string) (api.Device, error) {
 		}
 		return api.Device{Class: class, CgroupPermissions: permissions}, nil
 	}
-	// A path may have a colon in it, as /dev/iio:device0 has.
 	source, target, _ := strings.Cut(rest, ":/")
 	if target != "" {
 		target = "/" + target
