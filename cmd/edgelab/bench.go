@@ -24,6 +24,7 @@ type benchFlags struct {
 	settle, over time.Duration
 	after        time.Duration
 	dist         string
+	overlays     int
 }
 
 // measurements in the order in which all of them run, the quiet ones last.
@@ -121,13 +122,20 @@ func benchSwarmCommand(cfg *lab.Config) *cobra.Command {
 		Use: "bench-swarm", Short: "Measure side by side with Docker Swarm on this machine", Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			f.take(cmd, cfg)
-			figures, err := bench.Swarm(cmd.Context(), f.cfg, what)
+			var figures []bench.Figure
+			var err error
+			if f.overlays > 0 {
+				figures, err = bench.Overlays(cmd.Context(), f.cfg, f.overlays)
+			} else {
+				figures, err = bench.Swarm(cmd.Context(), f.cfg, what)
+			}
 			if err != nil {
 				return err
 			}
 			return printFigures(cmd, figures)
 		},
 	}
+	cmd.Flags().IntVar(&f.overlays, "overlays", 0, "how often networks between boards are measured, instead of all else")
 	cmd.Flags().IntVar(&what.Replicas, "replicas", 30, "replicas of the service")
 	cmd.Flags().IntVar(&what.Runs, "runs", 5, "how often each side creates it")
 	cmd.Flags().IntVar(&what.Faults, "faults", 0, "how often a leader and a board are killed on each side")
