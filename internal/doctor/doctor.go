@@ -27,7 +27,7 @@ func Examine(f host.Facts, build time.Time) []api.Finding {
 	var all []api.Finding
 	for _, part := range [][]api.Finding{
 		memoryCgroup(f), otherCgroups(f.Cgroup), kernel(f.Kernel), containerd(f), {dataPath(f)},
-		{clock(f.Clock, build)}, disk(f.Disk), swap(f.Disk), power(f.Power), network(f.Network),
+		{clock(f.Clock, f.System, build)}, disk(f.Disk, f.System), swap(f.Disk), power(f.Power), network(f.Network),
 	} {
 		all = append(all, part...)
 	}

@@ -10,8 +10,11 @@ import (
 	"github.com/edgeswarm/edgeswarm/internal/host"
 )
 
-func clock(c host.ClockFacts, build time.Time) api.Finding {
-	const mend = "install a time service: `apt-get install systemd-timesyncd`, and see `timedatectl`; with no internet, name one of your own as NTP= in /etc/systemd/timesyncd.conf"
+func clock(c host.ClockFacts, system string, build time.Time) api.Finding {
+	mend := "install a time service: `apt-get install systemd-timesyncd`, and see `timedatectl`; with no internet, name one of your own as NTP= in /etc/systemd/timesyncd.conf"
+	if system == host.OurImage {
+		mend = "let the board reach the internet, or name a server of your own as time-server in edge.yaml, on the card's boot partition"
+	}
 	switch {
 	case c.Now.Before(build):
 		return bad(CheckClock, fmt.Sprintf("it says %s, before this program was built", c.Now.UTC().Format(time.RFC3339)),
@@ -34,10 +37,13 @@ const (
 	stallSync  = time.Second
 )
 
-func disk(d host.DiskFacts) (all []api.Finding) {
+func disk(d host.DiskFacts, system string) (all []api.Finding) {
 	if d.Total > 0 {
 		free := fmt.Sprintf("%d MiB of %d MiB are free at %s", d.Free>>20, d.Total>>20, d.Path)
-		const mend = "remove what is not needed (`journalctl --vacuum-size=50M`, `apt-get clean`), or use a larger card or disk"
+		mend := "remove what is not needed (`journalctl --vacuum-size=50M`, `apt-get clean`), or use a larger card or disk"
+		if system == host.OurImage {
+			mend = "remove services and volumes that are not needed (`edgectl service ls`, `edgectl volume ls`), or copy the card to a larger one: its data takes the room at the next boot"
+		}
 		switch {
 		case d.Free < scarceDisk:
 			all = append(all, bad("disk space", free, "the next image does not fit, and a manager whose log can't grow can't lead", mend))

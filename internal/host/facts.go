@@ -14,6 +14,7 @@ import (
 // could not be found out is Unknown, zero or empty: never a guess.
 type Facts struct {
 	Model  string // as Model
+	System string // the ID of /etc/os-release: "debian", "raspbian"; OurImage is our own
 	Memory int64  // bytes
 
 	Cgroup  CgroupFacts
@@ -24,6 +25,10 @@ type Facts struct {
 	Network NetworkFacts
 	Runtime RuntimeFacts
 }
+
+// OurImage is the System of boards that run the image that users flash: it is
+// read-only, keeps its log in memory, and has no package manager.
+const OurImage = "edgeswarm"
 
 // Answer is yes, no, or not known.
 type Answer string
@@ -127,6 +132,7 @@ type Survey struct {
 func (s Survey) Facts() Facts {
 	f := Facts{Cgroup: s.cgroup(), Clock: s.clock(), Power: s.power(), Disk: s.disk()}
 	f.Model, _ = model(s.path())
+	f.System = s.system()
 	f.Memory, _ = Memory()
 	f.Network.Links = s.links()
 	if s.Root == "" {
@@ -149,6 +155,15 @@ func (s Survey) read(elem ...string) string {
 		return ""
 	}
 	return strings.TrimSpace(strings.TrimRight(string(raw), "\x00"))
+}
+
+func (s Survey) system() string {
+	for line := range strings.Lines(s.read("etc/os-release")) {
+		if id, ok := strings.CutPrefix(strings.TrimSpace(line), "ID="); ok {
+			return strings.Trim(id, `"'`)
+		}
+	}
+	return ""
 }
 
 func (s Survey) cgroup() CgroupFacts {

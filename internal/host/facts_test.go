@@ -24,6 +24,7 @@ func fakeRoot(t *testing.T, files map[string]string) string {
 func TestFactsOfARaspberryPi(t *testing.T) {
 	root := fakeRoot(t, map[string]string{
 		"proc/device-tree/model":                              "Raspberry Pi 4 Model B Rev 1.4\x00",
+		"etc/os-release":                                      "PRETTY_NAME=\"Raspbian 13\"\nVERSION_ID=\"13\"\nID=\"raspbian\"\nID_LIKE=debian\n",
 		"proc/cmdline":                                        "console=tty1 cgroup_disable=memory root=PARTUUID=1\n",
 		"boot/firmware/cmdline.txt":                           "console=tty1 root=PARTUUID=1\n",
 		"sys/fs/cgroup/cgroup.controllers":                    "cpuset cpu io pids\n",
@@ -42,8 +43,8 @@ func TestFactsOfARaspberryPi(t *testing.T) {
 			{Name: "wwan0", MTU: 1420, Flags: up}, {Name: "edge0", MTU: 1280, Flags: up},
 		}, nil
 	}}.Facts()
-	if f.Model != "Raspberry Pi 4 Model B Rev 1.4" || f.Memory < 64<<20 {
-		t.Errorf("%q with %d bytes", f.Model, f.Memory)
+	if f.Model != "Raspberry Pi 4 Model B Rev 1.4" || f.System != "raspbian" || f.Memory < 64<<20 {
+		t.Errorf("%q with %q and %d bytes", f.Model, f.System, f.Memory)
 	}
 	wantCgroup := CgroupFacts{
 		Version: 2, Controllers: []string{"cpuset", "cpu", "io", "pids"},
@@ -74,7 +75,7 @@ func TestFactsOfARaspberryPi(t *testing.T) {
 
 func TestFactsOfABoardWithNothing(t *testing.T) {
 	f := Survey{Root: t.TempDir(), StateDir: "/nowhere", Interfaces: func() ([]net.Interface, error) { return nil, errors.New("no kernel to ask") }}.Facts()
-	if f.Cgroup.Version != 0 || f.Power != (PowerFacts{Throttled: -1}) || f.Disk.Total != 0 || f.Network.Links != nil || f.Model != "" {
+	if f.Cgroup.Version != 0 || f.Power != (PowerFacts{Throttled: -1}) || f.Disk.Total != 0 || f.Network.Links != nil || f.Model != "" || f.System != "" {
 		t.Errorf("%+v", f)
 	}
 	if f := (Survey{Root: fakeRoot(t, map[string]string{"sys/fs/cgroup/pids/cgroup.procs": ""})}).cgroup(); f.Version != 1 || !reflect.DeepEqual(f.Controllers, []string{"pids"}) {
@@ -124,5 +125,15 @@ func TestThisBoardIsLookedAt(t *testing.T) {
 		if _, err := os.Stat("/sys/class/net/" + name); err == nil {
 			t.Errorf("link %s was left behind", name)
 		}
+	}
+}
+
+func TestOurImageIsKnown(t *testing.T) {
+	root, err := filepath.Abs("../../build/image/files/root")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := (Survey{Root: root}).system(); got != OurImage {
+		t.Errorf("the image says that it is %q", got)
 	}
 }
