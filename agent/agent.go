@@ -147,8 +147,20 @@ func New(cfg Config) (*Agent, error) {
 	if a.volumes, err = openVolumes(cfg.VolumesDir, a.described.ring); err != nil {
 		return nil, errors.Join(fmt.Errorf("open agent: %w", err), d.close())
 	}
-	a.health = newHealth(cfg.Driver, cfg.Logger, a.described.ring)
+	a.health = newHealth(cfg.Driver, runtimeStarts(records, cfg.BootID), cfg.Logger, a.described.ring)
 	return a, nil
+}
+
+// runtimeStarts is how long the runtime may still be starting: not at all if
+// tasks ran since the boot. They may still run, and their leader must not take
+// the board for dead meanwhile.
+func runtimeStarts(records map[api.TaskID]record, boot string) time.Duration {
+	for _, r := range records {
+		if r.BootID == boot {
+			return 0
+		}
+	}
+	return startsWithin
 }
 
 // Run works until ctx ends. Tasks go on running without it.

@@ -327,16 +327,50 @@ func TestBeginsWithoutRuntime(t *testing.T) {
 		b.kill()
 		b.host.SetDown(true)
 		b.begin()
-		b.after(time.Minute)
+		b.after(3 * time.Second) // its tasks run on, and are given up if it is silent for longer
 		if !b.agent.Standing().Connected || b.leader.board().Engine.RuntimeError == "" {
 			t.Error("a board without a runtime does not tell its leader")
 		}
+		b.after(time.Minute)
 		if all := b.agent.Tasks(); len(all) != 1 || !strings.Contains(all[0].Status.Message, "waits for the container runtime") {
 			t.Errorf("tasks %+v", all)
 		}
 		b.host.SetDown(false)
 		b.after(3 * time.Second)
 		b.want("a", api.TaskRunning, 1)
+	})
+}
+
+// TestBootsTogetherWithItsRuntime: a board that boots is not ready before its
+// runtime, and calls one missing that takes too long, but none that takes its time.
+func TestBootsTogetherWithItsRuntime(t *testing.T) {
+	inBubble(t, func(b *board) {
+		b.leader.tasks(task("a"))
+		b.after(time.Second)
+		for _, takes := range []time.Duration{startsWithin / 2, 2 * startsWithin} {
+			b.unplug()
+			b.heard()
+			b.host.SetDown(true)
+			b.begin()
+			b.after(startsWithin / 2)
+			if b.agent.Standing().Connected {
+				t.Fatal("it is ready before its runtime")
+			}
+			b.after(takes - startsWithin/2)
+			late := takes > startsWithin
+			if b.agent.Standing().Connected != late || late == (b.leader.board().Engine.RuntimeError == "") {
+				t.Errorf("after %v without a runtime: connected is %t, the leader knows %+v", takes, b.agent.Standing().Connected, b.leader.board().Engine)
+			}
+			b.host.SetDown(false)
+			b.after(5 * time.Second)
+			b.want("a", api.TaskRunning, b.boots+1)
+			if !b.agent.Standing().Connected || b.leader.board().Engine.RuntimeError != "" {
+				t.Error("its runtime answers, and it is not ready")
+			}
+			if said := b.heard(); strings.Contains(said, "does not answer") != late {
+				t.Errorf("after %v without a runtime it said\n%s", takes, said)
+			}
+		}
 	})
 }
 

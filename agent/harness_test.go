@@ -10,6 +10,7 @@ import (
 	"net/netip"
 	"path/filepath"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -48,9 +49,10 @@ type board struct {
 	boots    int
 	mu       sync.Mutex
 	hostname string
-	full     bool   // the disk
-	deaf     string // a container whose stop never ends
-	count    int    // of writes to it, by this agent
+	said     strings.Builder // what edged logged, of all that was begun
+	full     bool            // the disk
+	deaf     string          // a container whose stop never ends
+	count    int             // of writes to it, by this agent
 }
 
 // newBoard starts a board; what the containers do is by their command, or by
@@ -108,7 +110,7 @@ func (b *board) begin() {
 		Addrs:    func() []netip.AddrPort { return []netip.AddrPort{netip.MustParseAddrPort("192.0.2.1:2377")} },
 		Now:      time.Now,
 		OnSet:    b.leader.onSet,
-		Logger:   slog.New(slog.DiscardHandler),
+		Logger:   slog.New(slog.NewTextHandler(said{b}, nil)),
 	})
 	if err != nil {
 		b.Fatal(err)
@@ -126,6 +128,23 @@ func (b *board) begin() {
 			b.Errorf("run: %v", err)
 		}
 	}
+}
+
+// said is a board's log.
+type said struct{ b *board }
+
+func (s said) Write(line []byte) (int, error) {
+	s.b.mu.Lock()
+	defer s.b.mu.Unlock()
+	return s.b.said.Write(line)
+}
+
+// heard is what edged logged since it was asked last.
+func (b *board) heard() string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	defer b.said.Reset()
+	return b.said.String()
 }
 
 func (b *board) describe() api.NodeDescription {

@@ -18,6 +18,9 @@ const (
 	askAgain = time.Second
 	// askWithin is how long its answer may take.
 	askWithin = 10 * time.Second
+	// startsWithin is how long its first answer may be waited for on a board that
+	// boots, where it starts together with edged. An emulated board takes half of it.
+	startsWithin = 20 * time.Second
 )
 
 // health knows whether the container runtime answers. It lets workers wait for
@@ -27,17 +30,20 @@ type health struct {
 	log     *slog.Logger
 	changed func()
 	suspect ring  // somebody got no answer
-	asked   *gate // the first answer, or the first failure to get one
+	asked   *gate // the first answer, or the first failure to get one when it should be there
+	// starts is how long after run began it may still be starting.
+	starts time.Duration
 
-	mu   sync.Mutex
-	info string
-	err  error
-	up   chan struct{} // closed while it answers
+	mu       sync.Mutex
+	info     string
+	err      error
+	starting bool          // err is no news: it never answered, and had not long to
+	up       chan struct{} // closed while it answers
 }
 
-func newHealth(d runtime.Driver, log *slog.Logger, changed func()) *health {
+func newHealth(d runtime.Driver, starts time.Duration, log *slog.Logger, changed func()) *health {
 	return &health{
-		driver: d, log: log, changed: changed, suspect: newRing(), asked: newGate(), up: make(chan struct{}),
+		driver: d, starts: starts, log: log, changed: changed, suspect: newRing(), asked: newGate(), up: make(chan struct{}),
 		err: errors.New("container runtime was not asked yet"),
 	}
 }
@@ -47,6 +53,7 @@ func (h *health) run(ctx context.Context) error {
 	defer timer.Stop()
 	var gone <-chan struct{} // closed when a runtime that answered goes away
 	var asked time.Time
+	begun := time.Now()
 	for {
 		select {
 		case <-gone:
@@ -70,8 +77,11 @@ func (h *health) run(ctx context.Context) error {
 		if ctx.Err() != nil {
 			return ctx.Err()
 		}
-		h.note(info, err)
-		h.asked.open()
+		starting := err != nil && !h.asked.opened() && time.Since(begun) < h.starts
+		h.note(info, err, starting)
+		if !starting {
+			h.asked.open()
+		}
 		if err != nil {
 			timer.Reset(askAgain)
 			continue
@@ -95,10 +105,10 @@ func (h *health) watch(ctx context.Context) <-chan struct{} {
 	return gone
 }
 
-func (h *health) note(info runtime.Info, err error) {
+func (h *health) note(info runtime.Info, err error, starting bool) {
 	h.mu.Lock()
-	before, known := h.err, h.info
-	h.err = err
+	before, known, started := h.err, h.info, h.starting
+	h.err, h.starting = err, starting
 	switch {
 	case err == nil:
 		h.info = fmt.Sprintf("%s %s", info.Name, info.Version)
@@ -108,14 +118,17 @@ func (h *health) note(info runtime.Info, err error) {
 	case before == nil:
 		h.up = make(chan struct{})
 	}
-	changed := (err == nil) != (before == nil) || h.info != known || err != nil && err.Error() != before.Error()
+	changed := (err == nil) != (before == nil) || h.info != known || err != nil && (err.Error() != before.Error() || started != starting)
 	h.mu.Unlock()
 	if !changed {
 		return
 	}
-	if err != nil {
+	switch {
+	case starting:
+		h.log.Debug("container runtime does not answer yet", "err", err)
+	case err != nil:
 		h.log.Error("container runtime does not answer", "err", err)
-	} else {
+	default:
 		h.log.Info("container runtime answers", "runtime", h.info)
 	}
 	h.changed()
@@ -127,7 +140,7 @@ func (h *health) missed(err error) {
 	up := h.err == nil
 	h.mu.Unlock()
 	if up {
-		h.note(runtime.Info{}, err)
+		h.note(runtime.Info{}, err, false)
 	}
 	h.suspect.ring()
 }

@@ -20,6 +20,9 @@ const (
 	gather = 150 * time.Millisecond
 	// greetWithin is how long a leader may take over its first assignment.
 	greetWithin = 10 * time.Second
+	// helloWithin is how long the first hello waits for a runtime that is asked,
+	// and does not say yes or no.
+	helloWithin = 2 * time.Second
 	// heartbeatUntilTold is the period before a leader has said another.
 	heartbeatUntilTold = time.Second
 )
@@ -29,8 +32,9 @@ type stream = grpc.BidiStreamingClient[api.Report, api.Assignment]
 // session keeps one open with whoever leads. A change of leader shows as an
 // end; the next is tried within a tenth of a second.
 func (a *Agent) session(ctx context.Context) error {
-	// The first hello should not call a runtime missing that was not asked yet.
-	first, cancel := context.WithTimeout(ctx, 2*time.Second)
+	// The first hello makes the board ready, and should not be said before the
+	// runtime is, nor call one missing that was not asked yet.
+	first, cancel := context.WithTimeout(ctx, max(helloWithin, a.health.starts))
 	await(first, a.health.asked)
 	cancel()
 	again := backoff{first: 150 * time.Millisecond, most: 5 * time.Second}
